@@ -1,0 +1,124 @@
+"""A whole Freshet of the benchmark's own: servers, workers and gateway on ports and in a folder of their own.
+
+What a user runs beside it is not touched, and every run begins with empty topics.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+from confluent_kafka import KafkaError, Message, Producer
+
+from connectors import build
+from deploy.local import stack
+from deploy.local.environment import local_environment
+from deploy.local.state import State, state_folder
+from deploy.local.status import report
+from runtime.settings import Settings
+from topics import registry
+from topics.identity import DocumentRef, Token, Version
+
+PORT_BASE = "18500"
+DEADLINE = 300.0  # seconds for a batch of documents to become searchable
+POLL = 0.05  # seconds between looks: seldom enough to leave the cores to what is measured
+
+
+@dataclass
+class Installation:
+    """A running Freshet, and the doors a benchmark needs."""
+
+    state: State
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": self.settings.kafka.brokers,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+                "log_level": 2,  # it lives a moment longer than its broker, and would say so at length
+                "enable.idempotence": True,
+            }
+        )
+
+    def publish(self, documents: Mapping[str, bytes | None], media_type: str = "text/plain") -> dict[str, Token]:
+        """Write documents (None deletes) straight to Kafka; returns when the broker has all."""
+        tokens: dict[str, Token] = {}
+        topic = registry.DOCUMENTS.full_name(self.settings.kafka.prefix, self.settings.documents.generation)
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                place = Token(self.settings.kafka.epoch, message.partition() or 0, message.offset() or 0)
+                tokens[(message.key() or b"").decode()] = place
+
+        for doc_id, value in documents.items():
+            headers: list[tuple[str, str | bytes | None]] = [("content-type", media_type)]
+            self._producer.produce(topic, value, doc_id, headers=headers, on_delivery=delivered)
+            self._producer.poll(0)
+        if self._producer.flush(30) or len(tokens) != len(documents):
+            raise RuntimeError("the broker did not take every document")
+        return tokens
+
+    async def wait(self, tokens: Mapping[str, Token], poll: float = POLL) -> None:
+        """Until the index has passed every token."""
+        last: dict[int, Version] = {}
+        for token in tokens.values():
+            last[token.partition] = max(token.version, last.get(token.partition, token.version))
+        manifests = build.manifest_store(self.settings)
+        await manifests.open()
+        try:
+            until = time.monotonic() + DEADLINE
+            while True:
+                marks = await manifests.watermarks()
+                if all(p in marks and Version.parse(marks[p]) >= version for p, version in last.items()):
+                    return
+                if time.monotonic() > until:
+                    raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.state.folder}/logs")
+                await asyncio.sleep(poll)
+        finally:
+            await manifests.close()
+
+    async def chunks(self, doc_ids: list[str]) -> dict[str, int]:
+        """How many chunks of each document are visible."""
+        manifests = build.manifest_store(self.settings)
+        await manifests.open()
+        try:
+            found = await manifests.read([DocumentRef("default", doc_id) for doc_id in doc_ids])
+            return {doc_id: len(m.chunks) for doc_id, m in zip(doc_ids, found, strict=True) if not m.deleted}
+        finally:
+            await manifests.close()
+
+    def forget_vectors(self) -> None:
+        """Empty the embedding cache: what is measured must be encoded."""
+        redis.Redis.from_url(self.settings.redis.cache_url).flushdb()
+
+    def pid(self, name: str) -> int:
+        for process in report(self.state)["processes"]:
+            if process["name"] == name and process["pid"]:
+                return int(process["pid"])
+        raise RuntimeError(f"{name} does not run")
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one of our own processes."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+
+@contextmanager
+def installation() -> Iterator[Installation]:
+    """Bring it up, and take it down again."""
+    state = state_folder(state_folder().folder / "bench")
+    user = {name: value for name, value in os.environ.items() if not name.startswith(("FRESHET_", "LLM_"))}
+    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
+    user["FRESHET_PREFIX"] = f"b{secrets.token_hex(4)}"
+    up = stack.up(state, user, print)
+    try:
+        settings = Settings.from_env(local_environment(up.ports, user))
+        yield Installation(state, settings)
+    finally:
+        stack.down(state, print)

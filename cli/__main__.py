@@ -1,0 +1,58 @@
+"""`freshet`: the one command line.  Each command loads only what it runs."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli import ask, demo, model, publish, reference, stack, topics
+from cli.environment import effective_environment, read_settings
+from streams.topology import BY_NAME
+
+app = typer.Typer(
+    help="Answers as fresh as the documents behind them, on Apache Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold secrets
+    rich_markup_mode="rich",
+)
+app.add_typer(stack.app, name="stack")
+app.add_typer(topics.app, name="topics")
+app.add_typer(model.app, name="model")
+app.command()(publish.publish)
+app.command()(ask.ask)
+app.command()(demo.demo)
+app.command()(reference.reference)
+console = Console(highlight=False)
+
+
+@app.command()
+def worker(lane: Annotated[str, typer.Argument(help=f"One of: {', '.join(BY_NAME)}.")]) -> None:
+    """Run one worker until it is told to stop."""
+    if lane not in BY_NAME:
+        console.print(f"[red]no lane {lane!r}; there are: {', '.join(BY_NAME)}[/red]")
+        raise typer.Exit(2)
+    from streams.worker import run
+
+    run(lane, read_settings())
+
+
+@app.command()
+def gateway() -> None:
+    """Run the HTTP gateway until it is told to stop."""
+    from gateway.serve import run
+
+    run(read_settings())
+
+
+@app.command()
+def settings() -> None:
+    """Show every setting, its value and where it comes from; secrets stay hidden."""
+    table = Table("variable", "value", "source", "meaning", row_styles=["", "dim"])
+    for variable, value, source, description in read_settings().describe(effective_environment()):
+        table.add_row(variable, "" if value is None else str(value), source, description)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,203 @@
+"""`freshet publish`: files of a folder become records of ``documents``.
+
+Resumable: what the broker has confirmed is noted in a journal, so that a second run sends only what is new or was
+changed since.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+import typer
+from confluent_kafka import KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.environment import read_settings
+from runtime.settings import Settings
+from topics import registry
+from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
+
+console = Console(highlight=False)
+MEDIA_TYPES = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".txt": "text/plain",
+    ".text": "text/plain",
+    ".rst": "text/plain",
+    "": "text/plain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to publish."""
+
+    path: Path
+    doc_id: str
+    media_type: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the files."""
+
+    published: dict[str, Token] = field(default_factory=dict)  # doc id -> token
+    unchanged: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)  # reason -> files
+    failed: dict[str, str] = field(default_factory=dict)  # doc id -> reason
+
+    def skip(self, reason: str) -> None:
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+
+
+class Journal:
+    """Which content of which document the broker has confirmed, one line each; a torn last line is ignored.
+
+    Bears the topic's own id, so that a topic made anew begins with an empty journal.
+    """
+
+    def __init__(self, topic_id: str, tenant: str) -> None:
+        name = hashlib.sha256(f"{topic_id}\n{tenant}".encode()).hexdigest()[:16]
+        self._path = platformdirs.user_state_path("freshet") / "publish" / f"{name}.jsonl"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._seen: dict[str, str] = {}
+        if self._path.exists():
+            for line in self._path.read_text(errors="replace").splitlines():
+                try:
+                    doc_id, digest = json.loads(line)
+                except ValueError:
+                    continue
+                self._seen[doc_id] = digest
+        self._file = self._path.open("a")
+
+    def has(self, doc_id: str, digest: str) -> bool:
+        return self._seen.get(doc_id) == digest
+
+    def note(self, doc_id: str, digest: str) -> None:
+        self._seen[doc_id] = digest
+        self._file.write(json.dumps([doc_id, digest]) + "\n")
+        self._file.flush()
+
+
+def find(paths: list[Path], root: Path | None, summary: Summary) -> Iterator[Source]:
+    """Files below the paths with their ids: the path from ``root`` (the working folder, where the file lies in it)."""
+    for given in paths:
+        base = root or (Path.cwd() if given.resolve().is_relative_to(Path.cwd()) else given.resolve().parent)
+        files = sorted(given.rglob("*")) if given.is_dir() else [given]
+        for path in files:
+            if not path.is_file():
+                continue
+            relative = path.resolve().relative_to(base.resolve())
+            if any(part.startswith(".") for part in relative.parts):
+                summary.skip("hidden")
+            elif path.suffix.lower() not in MEDIA_TYPES:
+                summary.skip(f"no reader for {path.suffix}")
+            else:
+                yield Source(path, relative.as_posix(), MEDIA_TYPES[path.suffix.lower()])
+
+
+def send(settings: Settings, sources: list[Source], tenant: str, force: bool, summary: Summary) -> None:
+    """Publish with a progress bar; returns when the broker has answered for every file."""
+    kafka = settings.kafka
+    topic = registry.DOCUMENTS.full_name(kafka.prefix, settings.documents.generation)
+    journal = Journal(topic_id(settings, topic), tenant)
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.brokers,
+            "partitioner": "murmur2_random",  # librdkafka's own would put most keys elsewhere
+            "enable.idempotence": True,
+            "message.max.bytes": settings.documents.max_document_bytes + 65536,
+            "message.timeout.ms": int(kafka.request_timeout * 1000),
+            "linger.ms": 5,
+        }
+    )
+    columns = (TextColumn("[bold]publish"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
+        task = progress.add_task("", total=len(sources))
+
+        def settled(source: Source, digest: str, error: Any, message: Any) -> None:
+            progress.advance(task)
+            if error is not None:
+                summary.failed[source.doc_id] = error.str()
+                return
+            journal.note(source.doc_id, digest)
+            summary.published[source.doc_id] = Token(kafka.epoch, message.partition(), message.offset())
+
+        for source in sources:
+            progress.update(task, description=source.doc_id[-60:])
+            try:
+                body = source.path.read_bytes()
+                key = document_key(DocumentRef(tenant, check_doc_id(source.doc_id)))
+            except (OSError, IdentityError) as error:
+                summary.failed[source.doc_id] = str(error)
+                progress.advance(task)
+                continue
+            digest = hashlib.sha256(body).hexdigest()
+            if not force and journal.has(source.doc_id, digest):
+                summary.unchanged += 1
+                progress.advance(task)
+                continue
+            if len(body) > settings.documents.max_document_bytes:
+                summary.failed[source.doc_id] = f"larger than {settings.documents.max_document_bytes} bytes"
+                progress.advance(task)
+                continue
+            while True:
+                try:
+                    producer.produce(
+                        topic,
+                        body,
+                        key,
+                        headers=[("content-type", source.media_type.encode())],
+                        on_delivery=partial(settled, source, digest),
+                    )
+                    break
+                except BufferError:  # the queue is full: wait for the broker
+                    producer.poll(0.1)
+            producer.poll(0)
+        producer.flush(kafka.request_timeout + 1)
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """The broker's own id of the topic; a message that helps when broker or topic is not there."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka.brokers})
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(11)
+    except KafkaException as error:
+        raise ValueError(
+            f"topic {topic} on {settings.kafka.brokers}: {error.args[0].str()} (is the stack up? `make up`)"
+        ) from None
+    return str(described.topic_id)
+
+
+def publish(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders.", exists=True)],
+    tenant: Annotated[str, typer.Option(help="Tenant that owns the documents.")] = DEFAULT_TENANT,
+    root: Annotated[Path | None, typer.Option(help="Ids are paths from here; default is the working folder.")] = None,
+    force: Annotated[bool, typer.Option(help="Send unchanged files too.")] = False,
+) -> None:
+    """Publish files to Kafka; run it again to resume, unchanged files are not sent twice."""
+    settings = read_settings()
+    summary = Summary()
+    try:
+        check_tenant(tenant)
+        sources = list(find(paths, root, summary))
+        send(settings, sources, tenant, force, summary)
+    except (KafkaException, IdentityError, ValueError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from None
+    console.print(f"{len(summary.published)} published, {summary.unchanged} unchanged, {len(summary.failed)} failed")
+    for reason, count in summary.skipped.items():
+        console.print(f"  {count} skipped: {reason}")
+    for doc_id, reason in list(summary.failed.items())[:20]:
+        console.print(f"  [red]{doc_id}: {reason}[/red]")
+    if summary.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,130 @@
+"""`freshet reference`: write the references that are generated from the code.
+
+docs/settings.md, docs/metrics.md, docs/topics.md and topics/schemas/*.json.  A test says when they are out of date.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from prometheus_client.metrics import MetricWrapperBase
+
+from runtime import metrics
+from runtime.settings import Settings
+from topics import registry
+from topics.codec import SCHEMA_VERSION
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def reference(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where a file is stale.")] = False,
+) -> None:
+    """Write the references that are generated from the code (for developers)."""
+    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
+    if check:
+        for path in stale:
+            typer.echo(f"out of date: {path.relative_to(ROOT)} (run `freshet reference`)")
+        raise typer.Exit(1 if stale else 0)
+    for path, text in generated().items():
+        path.write_text(text)
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file and its text."""
+    files = {
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "metrics.md": metrics_page(),
+        ROOT / "docs" / "topics.md": topics_page(),
+    }
+    for record in records():
+        schema = msgspec.json.schema(record)
+        text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        files[ROOT / "topics" / "schemas" / f"{record.__name__}.v{SCHEMA_VERSION}.json"] = text
+    return files
+
+
+def records() -> list[type[msgspec.Struct]]:
+    """Every record of every topic, once."""
+    return list(dict.fromkeys(record for spec in registry.ALL for record in spec.records))
+
+
+def settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "Every setting is an environment variable. `freshet settings` shows values and where they come from.",
+        "A value may also lie in a file: `<VARIABLE>_FILE` names it (for mounted secrets).",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for variable, value, _, description in Settings().describe({}):
+        lines.append(f"| `{variable}` | {'' if value is None else f'`{value}`'} | {description} |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    lines = [
+        "# Metrics",
+        "",
+        "Every worker serves `/metrics` on its `FRESHET_METRICS_PORT`, the gateway on its own port.",
+        "`cache_hit_ratio` = `cache_hits_total / (cache_hits_total + cache_misses_total)`;",
+        "`stale_passage_ratio` = `stale_passages_total / served_passages_total`.",
+        "",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            name = metric._name + ("_total" if metric._type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            lines.append(f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def topics_page() -> str:
+    lines = [
+        "# Topics",
+        "",
+        "Every name has the prefix `FRESHET_PREFIX` and a dot in front; `{gen}` is the generation.",
+        "Records are JSON; the header `freshet-schema` names record and schema version, such as `DocumentPart/1`.",
+        "Unknown fields are tolerated, unknown schema versions are dead-lettered.",
+        "Schemas lie in `topics/schemas/`, one example of each record in `topics/examples/`.",
+        "",
+        "| topic | what it holds | key | records | written by | read by | kept |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for spec in registry.ALL:
+        cells = [
+            f"`{spec.name}`",
+            spec.purpose,
+            spec.key,
+            ", ".join(f"`{record.__name__}`" for record in spec.records) or "as they came",
+            ", ".join(spec.writers),
+            ", ".join(spec.readers),
+            "compacted" if spec.compacted else f"{spec.retention_ms // 86_400_000} days",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    for record in records():
+        lines += ["", f"## {record.__name__}", "", *_prose(record), "", "| field | type |", "|---|---|"]
+        lines += [f"| `{field.encode_name}` | {_type(field.type)} |" for field in msgspec.structs.fields(record)]
+    return "\n".join(lines) + "\n"
+
+
+def _prose(record: type[msgspec.Struct]) -> list[str]:
+    text = (record.__doc__ or "").strip()
+    return [" ".join(line.split()) for line in text.replace("``", "`").splitlines() if line.strip()]
+
+
+def _type(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
+    return (
+        str(text)
+        .replace("typing.", "")
+        .replace("topics.documents.", "")
+        .replace("topics.queries.", "")
+        .replace("|", "or")
+    )

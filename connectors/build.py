@@ -1,0 +1,46 @@
+"""Settings to adapters; the only list of adapters.  Imports are local: a process loads what it uses."""
+
+from connectors.ports import AnswerModel, DeliveryLedger, EmbeddingCache, Encoder, ManifestStore, VectorStore
+from runtime.settings import Settings
+
+
+def manifest_store(settings: Settings) -> ManifestStore:
+    from connectors.state.redis_manifests import RedisManifests
+
+    return RedisManifests(settings)
+
+
+def delivery_ledger(settings: Settings) -> DeliveryLedger:
+    from connectors.state.redis_deliveries import RedisDeliveries
+
+    return RedisDeliveries(settings)
+
+
+def embedding_cache(settings: Settings) -> EmbeddingCache:
+    from connectors.state.redis_embeddings import RedisEmbeddings
+
+    return RedisEmbeddings(settings)
+
+
+def vector_store(settings: Settings, model: str, dimension: int) -> VectorStore:
+    from connectors.stores.weaviate import WeaviateStore
+
+    return WeaviateStore(settings, model=model, dimension=dimension)
+
+
+async def encoder(settings: Settings) -> Encoder:
+    from connectors.encoders.select import open_encoder
+
+    return await open_encoder(settings.encoder)
+
+
+def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:
+    """The ladder: the configured endpoint, then quoting."""
+    from connectors.models.extractive import Extractive
+
+    models: list[AnswerModel] = [Extractive(encoder)]
+    if settings.llm.url:
+        from connectors.models.openai_http import OpenAIModel
+
+        models.insert(0, OpenAIModel(settings.llm))
+    return models

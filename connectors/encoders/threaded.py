@@ -1,0 +1,83 @@
+"""What every in-process encoder shares: one worker thread, so that event loop and heartbeats never wait."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from connectors.encoders.batches import clean
+from connectors.errors import ConnectorError, Permanent, Transient
+from connectors.ports import Vectors
+
+_T = TypeVar("_T")
+
+
+class ThreadedEncoder(ABC):
+    """An :class:`connectors.ports.Encoder` whose work runs in a thread of its own.
+
+    Calls queue up behind one another; a cancelled caller does not stop the pass under way.
+    """
+
+    def __init__(self, model: str, backend: str, dimension: int) -> None:
+        self.model = model
+        self.backend = backend
+        self.dimension = dimension
+        self._thread: ThreadPoolExecutor | None = None
+        self._loaded = False
+
+    async def open(self) -> None:
+        """Load the model, off the loop.  Raises :class:`Permanent` where its files cannot be used."""
+        await self._in_thread(self.load)
+
+    async def close(self) -> None:
+        """Finish the pass under way and let the thread go; a later call opens again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown, cancel_futures=True)
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        """Float32 of shape (len(texts), dimension), unit length, in order; texts beyond the window are cut.
+
+        Raises :class:`Transient` where the backend fails, :class:`Permanent` where a vector is not a number.
+        """
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        batch = list(texts)
+        return await self._in_thread(lambda: self.encode_now(batch))
+
+    def load(self) -> None:
+        """Load the model in the calling thread; repeating is free."""
+        if not self._loaded:
+            self._load()
+            self._loaded = True
+
+    def encode_now(self, texts: Sequence[str]) -> Vectors:
+        """As :meth:`encode`, in the calling thread: for measurements, and for threads that are there already."""
+        self.load()
+        vectors = self._run([clean(text) for text in texts])
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(norms).all():
+            raise Permanent(f"{self.model} on {self.backend} gave a vector that is not a number", reason="encoder")
+        unit: Vectors = vectors / np.maximum(norms, 1e-12)
+        return unit
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except ConnectorError:
+            raise
+        except (RuntimeError, MemoryError) as error:  # what torch and OpenVINO raise, memory that is short included
+            raise Transient(f"{self.backend} failed: {error}", reason="encoder") from error
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Load; raise :class:`Permanent` where files are missing or unfit."""
+
+    @abstractmethod
+    def _run(self, texts: list[str]) -> Vectors:
+        """Float32 vectors of any length, one row a text, in order; ``texts`` is not empty."""

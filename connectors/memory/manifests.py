@@ -1,0 +1,107 @@
+"""Manifests in a dict: for tests, and for one process that may forget.  Same contract as Redis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from connectors.ports import Flip, Manifest, Visible
+from topics.documents import LastSeen
+from topics.identity import DocumentRef
+
+_NEVER = Manifest()
+
+
+class MemoryManifests:
+    """:class:`connectors.ports.ManifestStore`.  No step awaits in its middle, so each is atomic on one loop."""
+
+    def __init__(self) -> None:
+        self._manifests: dict[DocumentRef, Manifest] = {}
+        self._waiting: dict[DocumentRef, list[tuple[str, int]]] = {}
+        self._watermarks: dict[int, str] = {}
+        self._parts: dict[DocumentRef, int] = {}
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do; what was stored stays, as it would in a server."""
+
+    async def read(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
+        return [self._manifests.get(ref, _NEVER) for ref in refs]
+
+    async def status(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
+        return [replace(manifest, chunks={}, doomed=()) for manifest in await self.read(refs)]
+
+    async def flip(self, flips: Sequence[Flip]) -> list[bool]:
+        return [self._flip(flip) for flip in flips]
+
+    def _flip(self, flip: Flip) -> bool:
+        current = self._manifests.get(flip.ref, _NEVER)
+        if current.version != flip.expected or (current.version is not None and flip.version <= current.version):
+            return False
+        seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
+        if current.last_seen is not None and current.last_seen.version > flip.version:
+            seen = current.last_seen
+        self._manifests[flip.ref] = Manifest(
+            version=flip.version,
+            deleted=flip.deleted,
+            done=False,
+            head=flip.head,
+            chunks=dict(flip.chunks),
+            doomed=flip.doomed,
+            last_seen=seen,
+            indexed_at=flip.indexed_at,
+        )
+        return True
+
+    async def finish(self, refs: Mapping[DocumentRef, str]) -> None:
+        for ref, version in refs.items():
+            current = self._manifests.get(ref, _NEVER)
+            if current.version == version:
+                self._manifests[ref] = replace(current, done=True, doomed=())
+
+    async def see(self, ref: DocumentRef, seen: LastSeen) -> None:
+        current = self._manifests.get(ref, _NEVER)
+        last = current.last_seen
+        if last is not None and (
+            last.version > seen.version or (last.version == seen.version and last.status in ("indexed", "deleted"))
+        ):
+            return
+        self._manifests[ref] = replace(current, last_seen=seen)
+
+    async def visible(self, hits: Sequence[tuple[DocumentRef, str]]) -> list[Visible | None]:
+        return [self._visible(ref, chunk_id) for ref, chunk_id in hits]
+
+    def _visible(self, ref: DocumentRef, chunk_id: str) -> Visible | None:
+        current = self._manifests.get(ref, _NEVER)
+        chunk = current.chunks.get(chunk_id)
+        if current.version is None or current.deleted or current.head is None or chunk is None:
+            return None
+        since = next((at for version, at in self._waiting.get(ref, ()) if version > current.version), None)
+        return Visible(current.version, current.head, chunk.section, since)
+
+    async def accepted(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
+        for ref, entry in versions.items():
+            current = self._manifests.get(ref, _NEVER).version or ""
+            waiting = self._waiting.get(ref, [])
+            if not waiting or entry[0] > waiting[-1][0]:
+                self._waiting[ref] = [*(w for w in waiting if w[0] > current), entry]
+
+    async def pending(self, refs: Sequence[DocumentRef]) -> list[tuple[str, int] | None]:
+        return [self._waiting[ref][-1] if ref in self._waiting else None for ref in refs]
+
+    async def advance(self, watermarks: Mapping[int, str]) -> None:
+        for partition, version in watermarks.items():
+            self._watermarks[partition] = max(version, self._watermarks.get(partition, ""))
+
+    async def watermarks(self) -> dict[int, str]:
+        return dict(self._watermarks)
+
+    async def widen(self, parts: Mapping[DocumentRef, int]) -> dict[DocumentRef, int]:
+        before = {ref: self._parts.get(ref, 1) for ref in parts}
+        self._parts |= {ref: max(count, before[ref]) for ref, count in parts.items()}
+        return before
+
+    async def page(self, tenant: str, after: str | None, limit: int) -> list[str]:
+        ids = (ref.doc_id for ref, m in self._manifests.items() if ref.tenant == tenant and m.version and not m.deleted)
+        behind = "" if after is None else after  # no id is empty
+        return sorted(doc_id for doc_id in ids if doc_id > behind)[: max(limit, 0)]

@@ -1,0 +1,63 @@
+"""Chunk objects in a dict, searched one by one.  Same contract as Weaviate."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from connectors.errors import Permanent
+from connectors.filters import matches
+from connectors.ports import Hit, StoredChunk, Vectors
+from topics.identity import PUBLIC, DocumentRef
+from topics.queries import Filter
+
+
+class MemoryStore:
+    """:class:`connectors.ports.VectorStore`."""
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._chunks: dict[tuple[str, str], StoredChunk] = {}  # by (tenant, id): tenants share nothing
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do; what was stored stays, as it would in a server."""
+
+    async def upsert(self, chunks: Sequence[StoredChunk]) -> None:
+        for chunk in chunks:
+            vector = np.asarray(chunk.vector, np.float32)
+            if vector.shape != (self._dimension,) or not np.isfinite(vector).all():
+                raise Permanent(
+                    f"chunk {chunk.id} of {chunk.ref.path}: not a vector of {self._dimension} finite numbers",
+                    reason="vector",
+                )
+        self._chunks |= {(chunk.ref.tenant, chunk.id): chunk for chunk in chunks}
+
+    async def delete(self, refs: Mapping[DocumentRef, Sequence[str]]) -> None:
+        for ref, ids in refs.items():
+            for chunk_id in ids:
+                self._chunks.pop((ref.tenant, chunk_id), None)
+
+    async def existing(self, refs: Mapping[DocumentRef, Sequence[str]]) -> set[str]:
+        return {chunk_id for ref, ids in refs.items() for chunk_id in ids if (ref.tenant, chunk_id) in self._chunks}
+
+    async def search(
+        self, tenant: str, vector: Vectors, limit: int, principals: Sequence[str], where: Filter
+    ) -> list[Hit]:
+        allowed = {PUBLIC, *principals}
+        hits = [
+            Hit(chunk.id, chunk.ref, chunk.text, _cosine(vector, chunk.vector))
+            for (owner, _), chunk in self._chunks.items()
+            if owner == tenant and not allowed.isdisjoint(chunk.access) and matches(chunk.metadata, where)
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[: max(limit, 0)]
+
+    async def ready(self) -> bool:
+        return True
+
+
+def _cosine(one: Vectors, other: Sequence[float] | Vectors) -> float:
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / size if size else 0.0

@@ -1,0 +1,225 @@
+"""The ports: what stages and gateway may ask of the outside.
+
+Every method may raise :class:`connectors.errors.ConnectorError` and nothing else.  ``open`` may be called again
+after a failure; ``close`` is safe at any time.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topics.documents import DocumentHead, LastSeen, Metadata
+from topics.identity import DocumentRef
+from topics.queries import Filter, Passage
+
+Vectors = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Texts to unit vectors."""
+
+    model: str  # names model, weights and pooling: vectors of equal names may be compared
+    backend: str  # e.g. openvino-bf16
+    dimension: int
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (len(texts), dimension), unit length, in the order of the texts; never blocks the loop."""
+
+
+class EmbeddingCache(Protocol):
+    """Vectors by (model, text hash).  May forget at any time; must never return another text's vector."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def get(self, model: str, hashes: Sequence[str]) -> list[bytes | None]:
+        """Little-endian float32, or None where unknown."""
+
+    async def put(self, model: str, vectors: Mapping[str, bytes]) -> None:
+        """Remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """Chunk as the vector store holds it.  Everything here is covered by the identity hash."""
+
+    id: str
+    ref: DocumentRef
+    ordinal: int
+    text: str
+    access: tuple[str, ...]  # never empty: PUBLIC stands for everyone
+    metadata: Metadata
+    vector: Sequence[float] | Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A search hit, not yet checked against the manifest.  ``score`` is cosine similarity."""
+
+    id: str
+    ref: DocumentRef
+    text: str
+    score: float
+
+
+class VectorStore(Protocol):
+    """Chunk objects of one generation.  Holds garbage as well as what is visible: only manifests decide."""
+
+    async def open(self) -> None:
+        """Connect; create the generation's collection if it is missing."""
+
+    async def close(self) -> None: ...
+
+    async def upsert(self, chunks: Sequence[StoredChunk]) -> None:
+        """Write all; raises :class:`Permanent` naming the first object that can never be written."""
+
+    async def delete(self, refs: Mapping[DocumentRef, Sequence[str]]) -> None:
+        """Delete objects by id; ids that are not there are fine."""
+
+    async def existing(self, refs: Mapping[DocumentRef, Sequence[str]]) -> set[str]:
+        """Those of the ids that are stored."""
+
+    async def search(
+        self, tenant: str, vector: Vectors, limit: int, principals: Sequence[str], where: Filter
+    ) -> list[Hit]:
+        """Nearest objects of a tenant that any of the principals (or everyone) may see, best first."""
+
+    async def ready(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Current state of one document as Redis holds it.
+
+    ``version`` None means never indexed.  ``done`` False: flipped, but event and clean-up are still owed.
+    ``doomed`` lists chunk ids of the replaced version that clean-up must delete.
+    """
+
+    version: str | None = None
+    deleted: bool = False
+    done: bool = True
+    head: DocumentHead | None = None
+    chunks: Mapping[str, "ManifestChunk"] = field(default_factory=dict)  # by id, in order
+    doomed: tuple[str, ...] = ()
+    last_seen: LastSeen | None = None
+    indexed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestChunk:
+    """One line of a manifest."""
+
+    hash: str
+    section: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Make a version the visible one, if and only if ``expected`` is still current."""
+
+    ref: DocumentRef
+    expected: str | None
+    version: str
+    deleted: bool
+    head: DocumentHead | None
+    chunks: Mapping[str, ManifestChunk]
+    doomed: tuple[str, ...]
+    indexed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What the manifest says of one hit: its document's version, head, and the headings above the chunk."""
+
+    version: str
+    head: DocumentHead
+    section: str | None
+    stale_since: int | None = None  # ms since 1970: since when the log is known to hold a newer version
+
+
+class ManifestStore(Protocol):
+    """Manifests of one generation, and the arbiter of the flip.  Versions only go up."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def read(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
+        """Whole manifests, in order."""
+
+    async def status(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
+        """As :meth:`read`, without ``chunks`` and ``doomed``: cheap however long the document."""
+
+    async def flip(self, flips: Sequence[Flip]) -> list[bool]:
+        """Compare and set, each by itself; False where another version had become current."""
+
+    async def finish(self, refs: Mapping[DocumentRef, str]) -> None:
+        """Mark versions done (event published, clean-up made); a version that is no longer current is left alone."""
+
+    async def see(self, ref: DocumentRef, seen: LastSeen) -> None:
+        """Record an outcome that makes nothing visible; older than the last one seen is ignored."""
+
+    async def visible(self, hits: Sequence[tuple[DocumentRef, str]]) -> list[Visible | None]:
+        """Manifest check of (document, chunk id) pairs in one round trip; None where the hit does not count."""
+
+    async def accepted(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
+        """Remember (version, ms since 1970) as known to be in the log, for status ``pending`` and for staleness."""
+
+    async def pending(self, refs: Sequence[DocumentRef]) -> list[tuple[str, int] | None]:
+        """Newest (version, ms since 1970) known to be in the log, where remembered."""
+
+    async def advance(self, watermarks: Mapping[int, str]) -> None:
+        """By partition of ``documents``: every version up to this one has reached its outcome.  Only goes up."""
+
+    async def watermarks(self) -> dict[int, str]:
+        """What :meth:`advance` recorded."""
+
+    async def widen(self, parts: Mapping[DocumentRef, int]) -> dict[DocumentRef, int]:
+        """Remember the most parts a document ever had downstream (1 unless told); returns what it was before."""
+
+    async def page(self, tenant: str, after: str | None, limit: int) -> list[str]:
+        """Ids of a tenant's visible documents in code-point order of UTF-8, beginning behind ``after``."""
+
+
+class DeliveryLedger(Protocol):
+    """How often a record was begun and not finished, remembered outside the process."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def counts(self, lane: str, places: Sequence[tuple[str, int, int]]) -> list[int]:
+        """How often each (topic, partition, offset) was begun and not finished."""
+
+    async def begin(self, lane: str, places: Sequence[tuple[str, int, int]]) -> list[int]:
+        """Count a delivery of each (topic, partition, offset); returns how often each had been begun before."""
+
+    async def finish(self, lane: str, places: Sequence[tuple[str, int, int]]) -> None:
+        """Forget them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer's text."""
+
+    text: str
+
+
+class AnswerModel(Protocol):
+    """Writes an answer from passages.
+
+    Cites passage i (from 1) as ``[i]``.  Raises :class:`Transient` while nothing was yielded or in mid-stream.
+    """
+
+    name: str
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncIterator[Delta]:
+        """Yield the answer's text piece by piece, within ``seconds``."""

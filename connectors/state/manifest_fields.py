@@ -1,0 +1,80 @@
+"""How a manifest is written into the fields of a Redis HASH, and read back.  Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from connectors.errors import Permanent
+from connectors.ports import Flip, Manifest, ManifestChunk
+from topics.documents import DocumentHead, LastSeen, Status
+
+STATUS_FIELDS: Final = ("version", "deleted", "done", "head", "last_seen", "indexed_at")
+CHUNK: Final = "c:"  # in front of a chunk id
+
+_HEAD = msgspec.json.Decoder(DocumentHead)
+_SEEN = msgspec.json.Decoder(LastSeen)
+_IDS = msgspec.json.Decoder(tuple[str, ...])
+
+
+def encode(value: object) -> str:
+    """JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def flip_arguments(flip: Flip) -> list[Any]:
+    """Arguments of :data:`connectors.state.manifest_scripts.FLIP`."""
+    status: Status = "deleted" if flip.deleted else "indexed"
+    seen = LastSeen(version=flip.version, status=status, at=flip.indexed_at)
+    head = "" if flip.head is None else encode(flip.head)
+    arguments: list[Any] = [flip.expected or "", flip.version, "1" if flip.deleted else "0", head]
+    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id]
+    for ordinal, (chunk_id, chunk) in enumerate(flip.chunks.items()):
+        section = "" if chunk.section is None else f"|{chunk.section}"
+        arguments += (CHUNK + chunk_id, f"{ordinal}|{chunk.hash}{section}")
+    return arguments
+
+
+def head_of(text: str) -> DocumentHead:
+    """The document's head; :class:`Permanent` when it is not ours."""
+    try:
+        return _HEAD.decode(text)
+    except msgspec.MsgspecError as error:
+        raise _damaged(error) from error
+
+
+def chunk_of(line: str) -> tuple[int, ManifestChunk]:
+    """Ordinal and chunk of ``ordinal|hash|section``: a section may hold any character, without one there is no bar."""
+    ordinal, digest, *section = line.split("|", 2)
+    return int(ordinal), ManifestChunk(digest, section[0] if section else None)
+
+
+def manifest_of(fields: Mapping[str, str | None]) -> Manifest:
+    """A manifest from as many of its fields as were read."""
+    try:
+        named = [(name[len(CHUNK) :], line) for name, line in fields.items() if line and name.startswith(CHUNK)]
+        lines = sorted(((*chunk_of(line), chunk_id) for chunk_id, line in named), key=lambda line: line[0])
+        head, seen = fields.get("head"), fields.get("last_seen")
+        return Manifest(
+            version=fields.get("version"),
+            deleted=fields.get("deleted") == "1",
+            done=fields.get("done") != "0",
+            head=_HEAD.decode(head) if head else None,
+            chunks={chunk_id: chunk for _, chunk, chunk_id in lines},
+            doomed=_IDS.decode(fields.get("doomed") or "[]"),
+            last_seen=_SEEN.decode(seen) if seen else None,
+            indexed_at=int(fields.get("indexed_at") or 0),
+        )
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise _damaged(error) from error
+
+
+def waiting_of(text: str | None) -> Sequence[tuple[str, int]]:
+    """(version, ms since 1970) of the versions in the log that were not yet visible when last looked at, in order."""
+    if not text:
+        return []
+    return [(version, int(at)) for version, _, at in (entry.partition("|") for entry in text.split(","))]
+
+
+def _damaged(error: Exception) -> Permanent:
+    return Permanent(f"a manifest in Redis is damaged ({error}): rebuild the view", reason="damaged")

@@ -1,0 +1,144 @@
+"""A generation's collection: made once, checked at every start, given a property for each new kind of metadata.
+
+Safe when several workers start, or meet a new key, at the same moment: who comes second finds it done.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from weaviate.classes.config import Configure, VectorDistances
+from weaviate.collections.classes.config import CollectionConfig
+from weaviate.collections.collection import CollectionAsync
+from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInvalidInputError
+
+from connectors.errors import Permanent, Transient
+from connectors.ports import StoredChunk
+from connectors.stores import weaviate_schema as schema
+from connectors.stores.weaviate_connection import Connection
+
+_AGE = 1.0  # seconds that a property which was not there counts as missing
+
+
+class Collection:
+    """The collection and what is known of its properties."""
+
+    def __init__(self, connection: Connection, name: str, shape: schema.Shape, max_keys: int) -> None:
+        self.name = name
+        self._connection = connection
+        self._shape = shape
+        self._max_keys = max_keys
+        self._properties: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    def tenant(self, name: str) -> CollectionAsync[Any, Any]:
+        """The part of the collection that a physical tenant owns."""
+        return self._connection.client.collections.use(self.name).with_tenant(name)
+
+    async def open(self) -> None:
+        """Create it if it is missing; :class:`Permanent` if what is there was made for something else."""
+        async with self._lock:
+            config = await self._read()
+            if config is None:
+                await self._connection.call(
+                    "create the collection", self._create, self._connection.settings.insert_timeout
+                )
+                config = await self._read()
+            if config is None:
+                raise Transient(f"collection {self.name} is not there yet", reason="schema")
+            self._check(config)
+
+    async def known(self, wanted: set[str]) -> frozenset[str]:
+        """The properties; looked up again when one is wanted that was not there a second ago."""
+        if wanted - self._properties and time.monotonic() - self._read_at > _AGE:
+            async with self._lock:
+                if time.monotonic() - self._read_at > _AGE:
+                    await self._read()
+        return self._properties
+
+    async def ensure(self, chunks: Sequence[StoredChunk]) -> None:
+        """Add the properties that these chunks need."""
+        if not self._missing(chunks):
+            return
+        async with self._lock:
+            await self._read()
+            for name, (kind, key, chunk) in self._missing(chunks).items():
+                if schema.distinct_keys({*self._properties, name}) > self._max_keys:
+                    raise Permanent(
+                        f"chunk {chunk.id} of {chunk.ref.path}: metadata key {key[:80]!r} would be one more than the "
+                        f"{self._max_keys} that a generation may have (FRESHET_MAX_FILTERABLE_KEYS)",
+                        reason="metadata_keys",
+                    )
+                await self._connection.call(f"add property {name}", partial(self._add, kind, key))
+                self._properties |= {name}
+
+    def forget(self) -> None:
+        """The schema is not what we think: look again before the next write."""
+        self._properties, self._read_at = frozenset(), float("-inf")
+
+    def _missing(self, chunks: Sequence[StoredChunk]) -> dict[str, tuple[str, str, StoredChunk]]:
+        return {
+            name: (kind, key, chunk)
+            for chunk in reversed(chunks)  # of equal names the first chunk stays
+            for kind, key, _ in schema.properties_of(chunk.metadata)
+            if (name := schema.property_name(kind, key)) not in self._properties
+        }
+
+    async def _read(self) -> CollectionConfig | None:
+        config = await self._connection.call("read the schema", self._config)
+        self._properties = frozenset(p.name for p in config.properties) if config else frozenset()
+        self._read_at = time.monotonic()
+        return config
+
+    async def _config(self) -> CollectionConfig | None:
+        try:
+            return await self._connection.client.collections.use(self.name).config.get()
+        except UnexpectedStatusCodeError as error:
+            if error.status_code == 404:
+                return None
+            raise
+
+    async def _create(self) -> None:
+        try:
+            await self._connection.client.collections.create(
+                self.name,
+                description=str(self._shape),
+                properties=schema.chunk_properties(),
+                vector_config=Configure.Vectors.self_provided(
+                    vector_index_config=Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE)
+                ),
+                multi_tenancy_config=Configure.multi_tenancy(
+                    enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
+                ),
+            )
+        except UnexpectedStatusCodeError as error:
+            if "already exists" not in str(error):
+                raise
+
+    async def _add(self, kind: str, key: str) -> None:
+        try:
+            await self._connection.client.collections.use(self.name).config.add_property(
+                schema.metadata_property(kind, key)
+            )
+        except (UnexpectedStatusCodeError, WeaviateInvalidInputError) as error:
+            if "already in use" not in str(error) and "already exists" not in str(error):
+                raise
+
+    def _check(self, config: CollectionConfig) -> None:
+        found = config.description or ""
+        tenancy = config.multi_tenancy_config
+        if found == str(self._shape) and tenancy.enabled and tenancy.auto_tenant_creation:
+            return
+        try:
+            ours = json.loads(found).get("freshet") == 1
+        except (ValueError, AttributeError):
+            ours = False
+        why = f"was made for {found}, this worker has {self._shape}" if ours else "was not made by Freshet"
+        raise Permanent(
+            f"collection {self.name} {why}: start a new generation (FRESHET_GENERATION), or set back model and buckets",
+            reason="shape",
+        )

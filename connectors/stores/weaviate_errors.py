@@ -1,0 +1,73 @@
+"""What errors of Weaviate and its client mean.
+
+Most gRPC errors of Weaviate 1.39 have the code UNKNOWN, so the text decides.  Only what is surely the object's own
+fault is permanent: an outage must not be able to refuse a record.
+"""
+
+import re
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+from grpc.aio import AioRpcError  # type: ignore[import-untyped]
+from weaviate.exceptions import (
+    UnexpectedStatusCodeError,
+    WeaviateBaseError,
+    WeaviateInsertInvalidPropertyError,
+    WeaviateInvalidInputError,
+    WeaviateTimeoutError,
+)
+
+from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
+
+RAISED = (WeaviateBaseError, AioRpcError, httpx.HTTPError, OSError, TimeoutError, ValueError)  # by the client
+_FAULT = re.compile(
+    r"vector dimensions do not match|vector lengths don't match"
+    r"|invalid \S+ property|requires a |invalid UUID|is not a valid uuid|parse .* as (uuid|rfc3339)",
+    re.IGNORECASE,
+)
+_BUSY = re.compile(r"too many|rate limit|overloaded|not enough memory|memory pressure|queue is full", re.IGNORECASE)
+_READ_ONLY = re.compile(r"read-?only", re.IGNORECASE)
+_PAUSE = 1.0  # seconds; Weaviate names none
+
+
+def is_absent_tenant(error: Exception) -> bool:
+    """Whether a call failed because nothing was ever stored for the tenant."""
+    return "tenant not found" in str(error)
+
+
+def judge(text: str, doing: str) -> ConnectorError:
+    """What a message of the server means."""
+    message = f"Weaviate, {doing}: {text}"
+    if _FAULT.search(text):
+        return Permanent(message, reason="invalid")
+    if _BUSY.search(text):
+        return Overloaded(message, retry_after=_PAUSE)
+    return Transient(message, reason="read_only" if _READ_ONLY.search(text) else "store")
+
+
+def translate(error: Exception, doing: str) -> ConnectorError:
+    """What an error of the client means to a stage."""
+    text = str(error) or type(error).__name__
+    message = f"Weaviate, {doing}: {text}"
+    status = _status(error)
+    if status in (429, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        return Overloaded(message, retry_after=_PAUSE)
+    if isinstance(error, TimeoutError | WeaviateTimeoutError) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Transient(message, reason="timeout")
+    if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
+    if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):
+        return Permanent(message, reason="invalid")
+    if isinstance(error, httpx.HTTPError | OSError) or status is grpc.StatusCode.UNAVAILABLE:
+        return Transient(message, reason="away")
+    return judge(text, doing)
+
+
+def _status(error: Exception) -> object:
+    """HTTP status or gRPC code; the client hides the latter behind its own exceptions."""
+    if isinstance(error, UnexpectedStatusCodeError):
+        return error.status_code
+    for cause in (error, error.__cause__, error.__context__):
+        if isinstance(cause, AioRpcError):
+            return cause.code()
+    return None

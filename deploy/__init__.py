@@ -1,0 +1,1 @@
+"""Everything to run Freshet: the local stack, and other places."""

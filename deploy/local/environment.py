@@ -1,0 +1,69 @@
+"""The environment that workers, gateway and tests get from the local stack.
+
+Comes in: the ports and the user's environment.  Goes out: the `FRESHET_*` variables of section 7 of the design.
+Refused: `STACK=external` with an address missing.  Pure, so asking twice gives the same answer.
+"""
+
+from collections.abc import Mapping
+
+from deploy.local.ports import Ports
+
+EXTERNAL_ADDRESSES = (
+    "FRESHET_BROKERS",
+    "FRESHET_WEAVIATE_URL",
+    "FRESHET_WEAVIATE_GRPC",
+    "FRESHET_REDIS_STATE_URL",
+    "FRESHET_REDIS_CACHE_URL",
+)
+# Short names for the command line of make; the application itself reads only FRESHET_*.
+_SHORT_NAMES = {
+    "LLM_URL": "FRESHET_LLM_URL",
+    "LLM_MODEL": "FRESHET_LLM_MODEL",
+    "LLM_API_KEY": "FRESHET_LLM_API_KEY",
+}
+_STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS")  # say how to run the stack, not how a process behaves
+# Without bytecode files an import of the encoder costs 15 s instead of 6; the other PYTHON ones belong to the shell
+# that started us, and make's would have a nested make wait for our job slots.
+_NOT_FOR_CHILDREN = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+
+
+class MissingAddress(ValueError):
+    """`STACK=external` was asked for without saying where a system is."""
+
+
+def is_external(user: Mapping[str, str]) -> bool:
+    """Whether the user brings Kafka, Weaviate and Redis."""
+    return user.get("STACK", "").strip().lower() == "external"
+
+
+def addresses(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
+    """Where the five systems are: on loopback, or where the user says."""
+    if is_external(user):
+        missing = [name for name in EXTERNAL_ADDRESSES if not user.get(name)]
+        if missing:
+            raise MissingAddress(f"STACK=external needs {', '.join(missing)}")
+        return {name: user[name] for name in EXTERNAL_ADDRESSES}
+    return {
+        "FRESHET_BROKERS": f"127.0.0.1:{ports.kafka}",
+        "FRESHET_WEAVIATE_URL": f"http://127.0.0.1:{ports.weaviate}",
+        "FRESHET_WEAVIATE_GRPC": f"127.0.0.1:{ports.weaviate_grpc}",
+        "FRESHET_REDIS_STATE_URL": f"redis://127.0.0.1:{ports.redis_state}/0",
+        "FRESHET_REDIS_CACHE_URL": f"redis://127.0.0.1:{ports.redis_cache}/0",
+    }
+
+
+def local_environment(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
+    """All `FRESHET_*` settings of a process beside this stack: the user's own, then what the stack decides."""
+    settings = {name: value for name, value in user.items() if name.startswith("FRESHET_") and value}
+    for name in _STACK_ONLY:
+        settings.pop(name, None)
+    settings.update({long: user[short] for short, long in _SHORT_NAMES.items() if user.get(short)})
+    settings.update(addresses(ports, user))
+    settings["FRESHET_GATEWAY_HOST"] = "127.0.0.1"
+    settings["FRESHET_GATEWAY_PORT"] = str(ports.gateway)
+    return settings
+
+
+def child_environment(user: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment without what harms a child of ours."""
+    return {name: value for name, value in user.items() if name not in _NOT_FOR_CHILDREN}

@@ -1,0 +1,211 @@
+"""The three servers of the local stack, four processes: their settings and command lines.
+
+Comes in: the ports, the state folder and where the parts are.  Goes out: settings files and the programs to run.
+Everything listens on loopback, but for two ports of Weaviate, which has no setting for them (see `weaviate`).
+Rewriting the files is harmless: they depend on the arguments alone; the data beside them is not touched.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.local.cache import ensure, remove_tree
+from deploy.local.failures import StepFailed
+from deploy.local.parts import KAFKA_VERSION, Parts
+from deploy.local.ports import Ports
+from deploy.local.programs import Program
+
+_KAFKA_CLUSTER = "ZnJlc2hldC1sb2NhbC0wMQ"  # 22 characters of base64, as Kafka wants an id: "freshet-local-01"
+_LARGEST_MESSAGE = 9 * 1024 * 1024  # a document of 8 MiB, its key, headers and frame
+
+
+def kafka_settings(ports: Ports, data: Path) -> str:
+    """One node that is broker and controller, tuned to be up fast and to lose nobody's time in tests."""
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{ports.kafka_controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka},CONTROLLER://127.0.0.1:{ports.kafka_controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": data,
+        "auto.create.topics.enable": "false",
+        # One node: every internal topic has one replica, and few partitions, whose creation would delay the first join.
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 2,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1000,  # tests of a dead worker use short sessions; ours are about 10 s
+        "message.max.bytes": _LARGEST_MESSAGE,
+        "replica.fetch.max.bytes": _LARGEST_MESSAGE,
+        "log.segment.bytes": 64 * 1024 * 1024,
+        "log.retention.check.interval.ms": 60_000,
+        "log.cleaner.threads": 1,
+        "log.cleaner.dedupe.buffer.size": 32 * 1024 * 1024,  # 128 MiB by default, a quarter of the heap we give
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def kafka(ports: Ports, state: Path, parts: Parts) -> Program:
+    """Write Kafka's settings and give its command line."""
+    folder = state / "kafka"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "server.properties").write_text(kafka_settings(ports, state / "data" / "kafka"))
+    return Program(
+        name="kafka",
+        group="servers",
+        command=(
+            parts.java,
+            "-Xms256m",
+            "-Xmx512m",
+            "-XX:+UseSerialGC",  # it shares two cores with the encoder: no threads that collect or compile much
+            "-XX:TieredStopAtLevel=1",
+            "-Djava.awt.headless=true",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+            "-cp",
+            f"{parts.kafka_libs}/*",
+            "kafka.Kafka",
+            str(folder / "server.properties"),
+        ),
+        ports={"client": ports.kafka, "controller": ports.kafka_controller},
+        bare=True,
+    )
+
+
+def format_kafka(state: Path, parts: Parts, cache: Path) -> None:
+    """Give Kafka's data folder its identity, once.
+
+    Kafka's own tool makes it, 2 to 3 s of Java; its output does not depend on the stack, so it is kept as a part and
+    copied.  Stacks share the identity, which is harmless, since each has one node and never meets another.
+    """
+    data = state / "data" / "kafka"
+    if data.is_dir():
+        return
+
+    def build(work: Path, out: Path, _lock: int) -> None:
+        settings = work / "server.properties"
+        settings.write_text(kafka_settings(Ports(), out / "data"))
+        (out / "data").mkdir()
+        _format(parts, settings)
+
+    formatted = ensure(cache, f"kafka-{KAFKA_VERSION}-formatted", build)
+    half = data.with_name("kafka.half")  # renamed when whole, so a killed copy is never taken for a data folder
+    remove_tree(half)
+    shutil.copytree(formatted / "data", half)
+    half.rename(data)
+
+
+def _format(parts: Parts, settings: Path) -> None:
+    tool = [parts.java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    arguments = ["format", "-t", _KAFKA_CLUSTER, "-c", str(settings)]
+    done = subprocess.run(
+        [*tool, "-cp", f"{parts.kafka_libs}/*", "kafka.tools.StorageTool", *arguments],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["it printed nothing"]
+        raise StepFailed(f"Kafka could not prepare its data folder ({said[-1]}).")
+
+
+def weaviate(ports: Ports, state: Path, parts: Parts) -> Program:
+    """Weaviate's command line.  It takes all settings from its environment.
+
+    Its gRPC and data ports listen on every interface: Weaviate 1.39.0 has no setting for those two.
+    """
+    data = state / "data" / "weaviate"
+    data.mkdir(parents=True, exist_ok=True)
+    gossip, inner, raft, raft_calls = ports.weaviate_inner
+    settings: dict[str, object] = {
+        "PERSISTENCE_DATA_PATH": data,
+        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
+        "CLUSTER_HOSTNAME": "node1",
+        "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
+        "CLUSTER_BIND_ADDR": "127.0.0.1",
+        "CLUSTER_GOSSIP_BIND_PORT": gossip,
+        "CLUSTER_DATA_BIND_PORT": inner,
+        "RAFT_PORT": raft,
+        "RAFT_INTERNAL_RPC_PORT": raft_calls,
+        "RAFT_JOIN": "node1",
+        "RAFT_BOOTSTRAP_EXPECT": 1,
+        "RAFT_TIMEOUTS_MULTIPLIER": 1,  # by default one node waits 7 s for peers it does not have: ready in 3 s, not 10
+        "GRPC_PORT": ports.weaviate_grpc,
+        "GRPC_MAX_MESSAGE_SIZE": 64 * 1024 * 1024,
+        "DISABLE_TELEMETRY": "true",
+        "AUTOSCHEMA_ENABLED": "false",  # else an insert after a dropped collection silently makes a wrong one
+        "GO_PROFILING_DISABLE": "true",  # else it opens port 6060, and two stacks would fight for it
+        "DEFAULT_VECTORIZER_MODULE": "none",
+        "ENABLE_MODULES": "",
+        "QUERY_DEFAULTS_LIMIT": 25,
+        "LOG_LEVEL": "warning",
+        "GOMEMLIMIT": "1536MiB",  # it holds 20k chunks in 400 MB; past this Go collects harder, it does not fail
+        "DISK_USE_READONLY_PERCENTAGE": 97,  # a developer's full-ish disk is no reason to refuse writes
+        "DISK_USE_WARNING_PERCENTAGE": 95,
+    }
+    return Program(
+        name="weaviate",
+        group="servers",
+        command=(str(parts.weaviate), "--host", "127.0.0.1", "--port", str(ports.weaviate), "--scheme", "http"),
+        ports={
+            "http": ports.weaviate,
+            "grpc": ports.weaviate_grpc,
+            "gossip": gossip,
+            "data": inner,
+            "raft": raft,
+            "raft-calls": raft_calls,
+        },
+        environment={name: str(value) for name, value in settings.items()},
+        bare=True,
+    )
+
+
+def redis_settings(port: int, data: Path, role: Mapping[str, str]) -> str:
+    """Settings common to both roles, then the role's own."""
+    common = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": f'"{data}"',
+        "daemonize": "no",
+        "save": '""',
+        "tcp-backlog": "128",
+        "databases": "16",
+        "loglevel": "notice",
+    }
+    return "".join(f"{name} {value}\n" for name, value in {**common, **role}.items())
+
+
+_REDIS_ROLES: dict[str, dict[str, str]] = {
+    # Manifests, jobs and keys: nothing may be dropped for space, and at most a second may be lost.
+    "redis-state": {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
+    "redis-cache": {"appendonly": "no", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"},
+}
+
+
+def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
+    """Write one Redis role's settings and give its command line."""
+    data = state / "data" / name
+    data.mkdir(parents=True, exist_ok=True)
+    settings = state / f"{name}.conf"
+    settings.write_text(redis_settings(port, data, _REDIS_ROLES[name]))
+    return Program(name, "servers", (parts.redis, str(settings)), {"redis": port}, {}, bare=True)
+
+
+def server_programs(ports: Ports, state: Path, parts: Parts) -> list[Program]:
+    """All four servers, their settings written."""
+    return [
+        kafka(ports, state, parts),
+        weaviate(ports, state, parts),
+        redis("redis-state", ports.redis_state, state, parts),
+        redis("redis-cache", ports.redis_cache, state, parts),
+    ]

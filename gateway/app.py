@@ -1,0 +1,141 @@
+"""The ASGI application: routes, lifespan, and what surrounds every request."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Response, get
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
+
+from connectors.errors import ConnectorError
+from connectors.ports import ManifestStore
+from gateway import docs_page
+from gateway.bulk import make_bulk_route
+from gateway.desk import Desk
+from gateway.documents import RAW_ID, make_document_routes
+from gateway.health import make_health_routes, watch
+from gateway.intake import DocumentDoor
+from gateway.openapi import describe
+from gateway.payloads import longest_timeout
+from gateway.ports import Log
+from gateway.problems import respond
+from gateway.queries import make_query_routes
+from runtime import metrics
+from runtime.logs import logger
+from runtime.retry import Backoff
+from runtime.settings import Settings
+
+_DOCUMENTS = b"/v1/documents/"
+_log = logger("gateway.app")
+
+
+class Gateway(Litestar):
+    """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
+
+    desk: Desk
+
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        """Entry point of the server."""
+        if scope["type"] != ScopeType.HTTP:
+            await super().__call__(scope, receive, send)
+            return
+        keep_raw_id(scope)  # type: ignore[arg-type]
+        began, status = time.perf_counter(), 500
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)  # type: ignore[arg-type]
+
+        try:
+            await super().__call__(scope, receive, sent)
+        finally:
+            route = str(scope.get("path_template") or "unmatched")
+            metrics.http_requests.labels(route, str(status)).inc()
+            metrics.http_seconds.labels(route).observe(time.perf_counter() - began)
+
+
+def keep_raw_id(scope: dict[str, Any]) -> None:
+    """Set a document's id aside as it stands in the path: routers decode it and fold its slashes.
+
+    The router then sees one plain segment in its place.
+    """
+    raw = bytes(scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0]
+    if raw.startswith(_DOCUMENTS) and len(raw) > len(_DOCUMENTS):
+        scope.setdefault("state", {})[RAW_ID] = raw[len(_DOCUMENTS) :]
+        scope["path"] = _DOCUMENTS.decode() + "_"
+
+
+def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gateway:
+    """Build the application; opening and closing of what it uses is part of its lifespan."""
+    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    door = DocumentDoor(log, manifests, settings.kafka.epoch, settings.kafka.request_timeout)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await log.open(desk.deliver, desk.wanted)
+        tasks = [asyncio.create_task(_open(manifests)), asyncio.create_task(watch(log, desk))]
+        _log.info("gateway started", replica=settings.gateway.replica)
+        try:
+            yield
+        finally:
+            desk.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await desk.close()
+            await log.close()
+            await manifests.close()
+            _log.info("gateway stopped")
+
+    app = Gateway(
+        route_handlers=[
+            *make_document_routes(settings, manifests, door),
+            make_bulk_route(settings, door),
+            *make_query_routes(settings, log, desk),
+            *make_health_routes(log, manifests, desk),
+            *_description(),
+        ],
+        lifespan=[lifespan],
+        exception_handlers={Exception: respond},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
+    )
+    app.desk = desk
+    return app
+
+
+async def _open(manifests: ManifestStore) -> None:
+    """Open the state store, however long it stays away: publishing does not need it."""
+    for delay in Backoff().delays():
+        try:
+            await manifests.open()
+            return
+        except ConnectorError as error:
+            _log.warning("the state store cannot be opened; trying again", reason=str(error))
+        await asyncio.sleep(delay)
+
+
+def _description() -> list[HTTPRouteHandler]:
+    """Routes that describe the others."""
+
+    @get("/schema/openapi.json")
+    async def openapi_json(request: Any) -> Response[bytes]:
+        """The OpenAPI document."""
+        return Response(msgspec.json.encode(describe(request.app)), media_type="application/json")
+
+    @get("/docs")
+    async def docs(request: Any) -> Response[bytes]:
+        """The OpenAPI document for people."""
+        return Response(docs_page.render(describe(request.app)), media_type="text/html")
+
+    return [openapi_json, docs]

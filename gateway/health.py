@@ -1,0 +1,119 @@
+"""Routes for operators: /healthz, /readyz, /metrics, and the watch that measures the lanes in the background."""
+
+import asyncio
+import time
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from connectors.errors import ConnectorError
+from connectors.ports import ManifestStore
+from gateway.desk import Desk
+from gateway.documents import json_response
+from gateway.openapi import Doc
+from gateway.ports import Log
+from runtime import metrics
+from runtime.logs import logger
+from topics.identity import DEFAULT_TENANT, DocumentRef
+
+WATCH_SECONDS = 2.0
+WATCH_DEADLINE = 10.0
+CHECK_SECONDS = 8.0
+REUSE_SECONDS = 1.0  # probes of several balancers cost one look
+_PROBE = DocumentRef(DEFAULT_TENANT, "freshet/readiness")  # need not exist: reading it proves that Redis answers
+_log = logger("gateway.health")
+
+
+class Check(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One thing that readiness depends on."""
+
+    ok: bool
+    reason: str | None = None
+
+
+class Readiness(msgspec.Struct, kw_only=True):
+    """Whether questions can be answered and documents become visible."""
+
+    ready: bool
+    checks: dict[str, Check]
+
+
+class Alive(msgspec.Struct, kw_only=True):
+    """The process answers."""
+
+    status: str = "ok"
+    in_flight: int
+
+
+async def look(log: Log, manifests: ManifestStore) -> Readiness:
+    """Ask everything; never raises, never takes long."""
+
+    async def state() -> dict[str, str | None]:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await manifests.status([_PROBE])
+        except (ConnectorError, TimeoutError) as error:
+            return {"state": str(error) or "no answer in time"}
+        return {"state": None}
+
+    async def lanes() -> dict[str, str | None]:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await log.checks()
+        except (ConnectorError, TimeoutError) as error:
+            return {"broker": str(error) or "no answer in time"}
+
+    of_log, of_state = await asyncio.gather(lanes(), state())
+    found = {**of_log, **of_state}
+    checks = {name: Check(ok=reason is None, reason=reason) for name, reason in sorted(found.items())}
+    return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
+
+
+async def watch(log: Log, desk: Desk) -> None:
+    """Keep the gauges of the lanes true, workers alive or dead; runs until cancelled."""
+    complained = False
+    while True:
+        desk.tidy()
+        metrics.in_flight.labels("gateway").set(desk.in_flight)
+        try:
+            async with asyncio.timeout(WATCH_DEADLINE):
+                for queue, length in (await log.queue_lengths()).items():
+                    metrics.queue_length.labels(queue).set(length)
+            complained = False
+        except (ConnectorError, TimeoutError) as error:
+            if not complained:
+                _log.warning("queue lengths are not known; they keep their last value", reason=str(error) or "timeout")
+            complained = True
+        except Exception:  # a bug here must not end the watch for good
+            _log.exception("the watch of the lanes failed")
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def make_health_routes(log: Log, manifests: ManifestStore, desk: Desk) -> list[HTTPRouteHandler]:
+    """Build the routes."""
+    latest: tuple[float, asyncio.Future[Readiness]] | None = None
+
+    @get("/healthz", opt={"doc": Doc(gives={200: {"application/json": Alive}})})
+    async def healthz() -> Response[bytes]:
+        """Tell that the process answers; asks nothing else."""
+        return json_response(Alive(in_flight=desk.in_flight), 200)
+
+    @get(
+        "/readyz", opt={"doc": Doc(gives={200: {"application/json": Readiness}, 503: {"application/json": Readiness}})}
+    )
+    async def readyz() -> Response[bytes]:
+        """Tell whether all that answers depend on is there: broker, topics, state, reply partitions, every lane."""
+        nonlocal latest
+        if latest is None or time.monotonic() - latest[0] > REUSE_SECONDS:
+            latest = time.monotonic(), asyncio.ensure_future(look(log, manifests))
+        found = await asyncio.shield(latest[1])
+        return json_response(found, 200 if found.ready else 503, {} if found.ready else {"Retry-After": "2"})
+
+    @get("/metrics", opt={"doc": Doc(gives={200: {"text/plain": None}})})
+    async def prometheus() -> Response[bytes]:
+        """Metrics of this gateway, in Prometheus' text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return [healthz, readyz, prometheus]

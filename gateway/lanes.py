@@ -1,0 +1,110 @@
+"""How the lanes are: what waits in front of each, and whether somebody works there.
+
+Asked of the broker, so it is also true when all workers are dead.  Not asked through the admin interface:
+``list_consumer_group_offsets`` of librdkafka 2.16 takes the whole process down (seen here, in ``rd_kafka_cgrp_op``)
+when the coordinator of a group is still being found, because an admin client has no group; and
+``describe_consumer_groups`` has been seen to abort on late answers (librdkafka issue 4605).  A consumer that never
+subscribes asks for the same offsets, joins nothing and commits nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.errors import Transient
+from topics.registry import ALL, LANES, group_of
+
+ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
+_EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
+
+
+class Lanes:
+    """Reads group offsets and members."""
+
+    def __init__(self, client: Mapping[str, Any], prefix: str, generation: str) -> None:
+        self._client = dict(client)
+        self._topics = [spec.full_name(prefix, generation) for spec in ALL]
+        self._lanes = {
+            stage: (spec.full_name(prefix, generation), group_of(prefix, stage, generation))
+            for spec in LANES
+            for stage in spec.readers
+        }
+        self._consumers: dict[str, Consumer] = {}
+        self._admin: AdminClient | None = None
+        self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe
+        self._checking = ThreadPoolExecutor(1, thread_name_prefix="kafka-checks")
+
+    def close(self) -> None:
+        """Stop asking; blocks for as long as a request under way takes."""
+        self._checking.shutdown(wait=False, cancel_futures=True)
+        self._measuring.shutdown(wait=True, cancel_futures=True)
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
+
+    async def queue_lengths(self) -> dict[str, int]:
+        """See :meth:`gateway.ports.Log.queue_lengths`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._measuring, self._queue_lengths)
+        except KafkaException as error:
+            raise Transient(f"queue lengths are not known: {error.args[0].name()}") from None
+
+    async def checks(self) -> dict[str, str | None]:
+        """Broker, topics, and every lane."""
+        return await asyncio.get_running_loop().run_in_executor(self._checking, self._checks)
+
+    def _queue_lengths(self) -> dict[str, int]:
+        lengths = {}
+        for stage, (topic, group) in self._lanes.items():
+            consumer = self._consumers.get(group)
+            if consumer is None:
+                settings = {**self._client, "group.id": group, "enable.auto.commit": False}
+                consumer = self._consumers[group] = Consumer(settings)
+            partitions = list(consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)
+            if partitions:
+                lengths[stage] = self._waiting(consumer, topic, partitions)
+        return lengths
+
+    @staticmethod
+    def _waiting(consumer: Consumer, topic: str, partitions: list[int]) -> int:
+        def at(time: int) -> dict[int, int]:
+            places = [TopicPartition(topic, partition, time) for partition in partitions]
+            return {p.partition: p.offset for p in consumer.offsets_for_times(places, timeout=ANSWER_SECONDS)}
+
+        first, last = at(_EARLIEST), at(_LATEST)
+        asked = [TopicPartition(topic, partition) for partition in partitions]
+        done = {p.partition: p.offset for p in consumer.committed(asked, timeout=ANSWER_SECONDS)}
+        return sum(max(0, last[p] - max(done[p], first[p])) for p in partitions)
+
+    def _checks(self) -> dict[str, str | None]:
+        if self._admin is None:
+            self._admin = AdminClient({k: v for k, v in self._client.items() if k != "allow.auto.create.topics"})
+        try:
+            known = self._admin.list_topics(timeout=ANSWER_SECONDS).topics
+        except KafkaException as error:
+            return {"broker": error.args[0].name()}
+        missing = [topic for topic in self._topics if topic not in known]
+        found: dict[str, str | None] = {"broker": None}
+        found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
+        for stage, (_, group) in self._lanes.items():
+            found[f"lane.{stage}"] = self._alive(self._admin, group)
+        return found
+
+    @staticmethod
+    def _alive(admin: AdminClient, group: str) -> str | None:
+        try:
+            members = [member for found in admin.list_groups(group, timeout=ANSWER_SECONDS) for member in found.members]
+        except KafkaException as error:
+            return f"not known: {error.args[0].name()}"
+        if not members:
+            return "no worker"
+        return None if any(_has_partitions(m.assignment or b"") for m in members) else "workers have no partitions yet"
+
+
+def _has_partitions(assignment: bytes) -> bool:
+    """Kafka's consumer protocol: version (2 bytes), then the number of topics (4 bytes)."""
+    return int.from_bytes(assignment[2:6], "big") > 0

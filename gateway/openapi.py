@@ -1,0 +1,116 @@
+"""OpenAPI 3.1 from the routes themselves: each route says in ``opt["doc"]`` what it takes and gives.
+
+Schemas come from the structs by msgspec, so what is documented is what is validated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from inspect import getdoc
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from gateway.problems import KINDS, MEDIA_TYPE, ProblemDocument
+
+VERSION = "1"
+_METHODS = ("GET", "PUT", "POST", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query, path or header parameter."""
+
+    name: str
+    place: str
+    meaning: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """What a route takes and gives.  Bodies are structs, by media type; None stands for free text or bytes."""
+
+    gives: dict[int, dict[str, type[msgspec.Struct] | None]]
+    takes: dict[str, type[msgspec.Struct] | None] = field(default_factory=dict)
+    parameters: Sequence[Parameter] = ()
+    problems: Sequence[str] = ()
+    headers: dict[str, str] = field(default_factory=dict)  # of successful responses: name -> meaning
+
+
+def describe(app: Litestar) -> dict[str, Any]:
+    """The whole document."""
+    routes = [
+        (route.path_format, method, handler)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if method in _METHODS and isinstance(handler.opt.get("doc"), Doc)
+    ]
+    structs = _structs(handler.opt["doc"] for _, _, handler in routes)
+    (_, schemas) = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, handler in sorted(routes, key=lambda r: (r[0], r[1])):
+        paths.setdefault(path, {})[method.lower()] = _operation(handler, handler.opt["doc"])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Freshet",
+            "version": VERSION,
+            "description": "Answers as fresh as the documents behind them.",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _structs(docs: Any) -> list[type[msgspec.Struct]]:
+    found: dict[str, type[msgspec.Struct]] = {ProblemDocument.__name__: ProblemDocument}
+    for doc in docs:
+        for struct in [*doc.takes.values(), *(s for given in doc.gives.values() for s in given.values())]:
+            if struct is not None:
+                found[struct.__name__] = struct
+    return [found[name] for name in sorted(found)]
+
+
+def _operation(handler: HTTPRouteHandler, doc: Doc) -> dict[str, Any]:
+    text = (getdoc(handler.fn) or "").strip()
+    summary, _, rest = text.partition("\n")
+    responses: dict[str, Any] = {}
+    for status, content in doc.gives.items():
+        responses[str(status)] = {"description": "Success", "content": _content(content)}
+        if doc.headers:
+            responses[str(status)]["headers"] = {
+                name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in doc.headers.items()
+            }
+    for kind in doc.problems:
+        status, title = KINDS[kind]
+        responses[str(status)] = {"description": title, "content": _content({MEDIA_TYPE: ProblemDocument})}
+    operation: dict[str, Any] = {"operationId": handler.handler_name, "summary": summary, "responses": responses}
+    if rest.strip():
+        operation["description"] = rest.strip()
+    if doc.parameters:
+        operation["parameters"] = [
+            {
+                "name": p.name,
+                "in": p.place,
+                "description": p.meaning,
+                "required": p.required or p.place == "path",
+                "schema": p.schema,
+            }
+            for p in doc.parameters
+        ]
+    if doc.takes:
+        operation["requestBody"] = {"required": True, "content": _content(doc.takes)}
+    return operation
+
+
+def _content(bodies: dict[str, type[msgspec.Struct] | None]) -> dict[str, Any]:
+    return {
+        media_type: {"schema": {"$ref": f"#/components/schemas/{struct.__name__}"} if struct else {"type": "string"}}
+        for media_type, struct in bodies.items()
+    }

@@ -1,0 +1,178 @@
+"""HTTP bodies <-> records, both ways.  Pure.
+
+Records tolerate unknown fields, so that readers survive newer writers; the door does not: a misspelt field of a
+client would be lost unseen.
+"""
+
+import math
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gateway.bodies import pointer
+from gateway.problems import FieldError
+from runtime.settings import Settings
+from topics.documents import Document, Metadata
+from topics.identity import IdentityError, Token
+from topics.queries import Condition, Filter, Passage
+
+LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
+MAX_FILTER_KEYS = 32
+MAX_TOKENS = 1024  # freshness tokens in one question: one per partition is what a client needs
+_MAX_WHOLE = 2**53  # the vector store keeps numbers as doubles
+
+
+class DocumentBody(Document, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A document as JSON."""
+
+
+class BulkLine(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One line of a bulk request: a document, or `{"id": ..., "deleted": true}`."""
+
+    id: str
+    deleted: bool = False
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    media_type: str = "text/plain"
+    title: str | None = None
+    uri: str | None = None
+    metadata: Metadata = {}
+    access: list[str] = []
+    published_at: datetime | None = None
+
+    def document(self) -> Document | None:
+        """What goes into the log; None deletes."""
+        if self.deleted or self.text is msgspec.UNSET:
+            return None
+        return Document(
+            text=self.text,
+            media_type=self.media_type,
+            title=self.title,
+            uri=self.uri,
+            metadata=self.metadata,
+            access=self.access,
+            published_at=self.published_at,
+        )
+
+
+class Accepted(msgspec.Struct, kw_only=True):
+    """The log has taken a document version; ``token`` asks for answers that are at least this fresh."""
+
+    doc_id: str
+    version: str
+    token: str
+
+
+class DocumentStatus(msgspec.Struct, kw_only=True):
+    """Where a document is on its way.  ``version`` is the newest known, ``visible_version`` the one readers see.
+
+    Times are milliseconds since 1970.  What is told of the content is told of the visible version.
+    """
+
+    doc_id: str
+    status: str
+    version: str | None = None
+    visible_version: str | None = None
+    chunks: int | None = None
+    title: str | None = None
+    uri: str | None = None
+    metadata: Metadata = {}
+    access: list[str] = []
+    published_at: int | None = None
+    indexed_at: int | None = None
+    reason: str | None = None
+
+
+class DocumentPage(msgspec.Struct, kw_only=True):
+    """Visible documents in order of their ids; ``next`` is the `after` of the next page."""
+
+    documents: list[DocumentStatus]
+    next: str | None = None
+
+
+class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds."""
+
+    question: str
+    k: int | None = None
+    filter: Filter = {}
+    at_least: list[str] = []
+    timeout: float | None = None
+
+
+class Passages(msgspec.Struct, kw_only=True):
+    """What was found.  ``timings`` are milliseconds; ``degraded`` is empty when all was well."""
+
+    job_id: str
+    passages: list[Passage]
+    generation: str
+    degraded: list[str] = []
+    timings: dict[str, float] = {}
+
+
+class JobView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A job as polling shows it; ``passages`` come before ``answer``.  ``deadline`` is ms since 1970."""
+
+    job_id: str
+    state: str
+    deadline: int
+    links: dict[str, str]
+    passages: list[Any] | None = None
+    answer: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+def document_errors(document: Document | BulkLine, max_metadata_keys: int) -> list[FieldError]:
+    """What a document's types do not say."""
+    errors = metadata_errors(document.metadata, max_metadata_keys)
+    for place, principal in enumerate(document.access):
+        if not principal:
+            errors.append(FieldError("a principal is empty", pointer=pointer("access", str(place))))
+    return errors
+
+
+def metadata_errors(metadata: Metadata, max_keys: int) -> list[FieldError]:
+    """Metadata must be few enough, named, and exact as the store's doubles."""
+    errors = []
+    if len(metadata) > max_keys:
+        errors.append(FieldError(f"{len(metadata)} keys; at most {max_keys} are taken", pointer=pointer("metadata")))
+    for key, value in metadata.items():
+        if not key:
+            errors.append(FieldError("a key is empty", pointer=pointer("metadata", key)))
+        if isinstance(value, int) and abs(value) > _MAX_WHOLE:
+            errors.append(
+                FieldError("beyond 2^53 it would lose digits: send it as a string", pointer=pointer("metadata", key))
+            )
+    return errors
+
+
+def longest_timeout(settings: Settings) -> float:
+    """Most seconds that a client may ask for."""
+    return max(LONGEST_SECONDS, settings.queries.deadline)
+
+
+def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
+    """What a question's types do not say."""
+    limits, longest = settings.queries, longest_timeout(settings)
+    errors = []
+    if not body.question.strip():
+        errors.append(FieldError("the question is empty", pointer="/question"))
+    elif len(body.question) > limits.max_question_chars:
+        errors.append(FieldError(f"more than {limits.max_question_chars} characters", pointer="/question"))
+    if body.k is not None and not 1 <= body.k <= limits.max_k:
+        errors.append(FieldError(f"1 to {limits.max_k} passages can be asked for", pointer="/k"))
+    if body.timeout is not None and not (math.isfinite(body.timeout) and 0 < body.timeout <= longest):
+        errors.append(FieldError(f"more than 0 and at most {longest:g} seconds", pointer="/timeout"))
+    if len(body.filter) > MAX_FILTER_KEYS:
+        errors.append(FieldError(f"at most {MAX_FILTER_KEYS} keys can be filtered on", pointer="/filter"))
+    for key, condition in body.filter.items():
+        if condition == Condition():
+            errors.append(FieldError("no condition is given", pointer=pointer("filter", key)))
+    if len(body.at_least) > MAX_TOKENS:
+        errors.append(FieldError(f"at most {MAX_TOKENS} tokens", pointer="/at_least"))
+    for place, token in enumerate(body.at_least[:MAX_TOKENS]):
+        try:
+            Token.parse(token)
+        except IdentityError as error:
+            errors.append(FieldError(str(error), pointer=pointer("at_least", str(place))))
+    return errors

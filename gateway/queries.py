@@ -1,0 +1,223 @@
+"""Routes of questions: passages at once, answers as jobs that are waited for, polled, or followed by SSE."""
+
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from gateway.attempts import Emission
+from gateway.bodies import JSON, content_type, decode_json, read_body
+from gateway.caller import caller_of
+from gateway.desk import Desk
+from gateway.documents import json_response
+from gateway.jobs import Job
+from gateway.openapi import Doc, Parameter
+from gateway.payloads import JobView, Passages, QuestionBody, longest_timeout, question_errors
+from gateway.ports import Log
+from gateway.problems import Problem, invalid
+from gateway.sse import HEARTBEAT, HEARTBEAT_SECONDS, RECONNECT, EventStream, frame
+from runtime.clock import millis
+from runtime.settings import Settings
+from topics.codec import encode, schema_header
+from topics.headers import Hop
+from topics.queries import Mode, Question, Retrieval
+from topics.registry import QUERIES
+
+PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
+_CALLER = (
+    Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent."),
+    Parameter("Freshet-Principals", "header", "Who asks: principals, comma-separated."),
+)
+_PROBLEMS = ("malformed", "unsupported-media-type", "too-large", "invalid", "busy", "unavailable")
+_JOB = Parameter("job_id", "path", "The job's id.")
+
+
+def view(job: Job) -> JobView:
+    """The job as it stands."""
+    links = {"self": f"/v1/queries/{job.id}", "events": f"/v1/queries/{job.id}/events"}
+    shown = JobView(job_id=job.id, state=job.state, deadline=job.deadline, links=links, passages=job.passages)
+    final = job.final
+    if final is not None and final.type == "error":
+        shown.error = final.data
+    elif final is not None and "retrieval" in final.data:
+        shown.passages = final.data["retrieval"].get("passages", [])
+    elif final is not None:
+        shown.answer = final.data
+    return shown
+
+
+def passages_of(job: Job, timings: dict[str, float]) -> Passages:
+    """The result of a retrieve job; its errors become problems."""
+    final = job.final
+    if final is None:
+        raise Problem("unavailable", "the gateway is stopping; ask again", retry_after=1)
+    if final.type == "error":
+        reason = str(final.data.get("reason", "unknown"))
+        kind = "expired" if reason == "expired" else "job-failed"
+        raise Problem(kind, final.data.get("message"), extra={"reason": reason, "job_id": job.id})
+    try:
+        found = msgspec.convert(final.data["retrieval"], Retrieval)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise Problem("job-failed", f"the result cannot be read: {error}", extra={"job_id": job.id}) from None
+    return Passages(
+        job_id=job.id,
+        passages=found.passages,
+        generation=found.generation,
+        degraded=found.degraded,
+        timings={**found.timings, **timings},
+    )
+
+
+async def event_stream(job: Job, after: int | None) -> AsyncIterator[bytes]:
+    """The job as server-sent events, behind offset ``after``."""
+    yield RECONNECT
+    if after is None:
+        yield frame("accepted", {"job_id": job.id, "deadline": job.deadline})
+    async for item in job.follow(-1 if after is None else after, HEARTBEAT_SECONDS):
+        yield HEARTBEAT if item is None else _framed(*item)
+
+
+def _framed(offset: int | None, emission: Emission) -> bytes:
+    return frame(emission.type, emission.data, offset)
+
+
+def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRouteHandler]:
+    """Build the routes."""
+    body_limit = 256 * 1024 + 6 * settings.queries.max_question_chars  # a character may be escaped as six
+
+    async def ask(request: Request[Any, Any, Any], mode: Mode) -> tuple[Job, float]:
+        """Take a question in and publish it; gives the job and the milliseconds that publishing took."""
+        caller = caller_of(request.headers, settings.tenants)
+        content_type(request, (JSON,))
+        body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
+        if errors := question_errors(body, settings):
+            raise Problem("invalid", errors=errors)
+        seconds = min(body.timeout or settings.queries.deadline, longest_timeout(settings))
+        job, partition = desk.accept(caller.tenant, mode, seconds)
+        hop = Hop(
+            job_id=job.id,
+            deadline=job.deadline,
+            reply_partition=partition,
+            tenant=caller.tenant,
+            principals=caller.principals,
+            traceparent=caller.traceparent,
+        )
+        question = Question(
+            question=body.question,
+            mode=mode,
+            k=body.k or settings.queries.k,
+            filter=body.filter,
+            at_least=body.at_least,
+            asked_at=millis(),
+        )
+        began = time.perf_counter()
+        try:
+            headers = {**hop.headers(), **schema_header(question)}
+            await log.publish(QUERIES, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+        except BaseException:
+            desk.withdraw(job)
+            raise
+        return job, (time.perf_counter() - began) * 1000
+
+    @post(
+        "/v1/retrieve",
+        status_code=200,
+        opt={
+            "doc": Doc(
+                gives={200: {JSON: Passages}},
+                takes={JSON: QuestionBody},
+                parameters=_CALLER,
+                problems=(*_PROBLEMS, "job-failed", "expired"),
+            )
+        },
+    )
+    async def retrieve(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Find passages for a question."""
+        began = time.perf_counter()
+        job, publish_ms = await ask(request, "retrieve")
+        await job.finished(job.seconds_left() + 1)
+        hops = {"publish": publish_ms, "total": (time.perf_counter() - began) * 1000}
+        if job.story:
+            hops["to_worker"] = max(0.0, float(job.story[0][1].at - (job.accepted_at)))
+            hops["reply"] = max(0.0, float(millis() - job.story[-1][1].at))
+        return json_response(passages_of(job, {name: round(ms, 2) for name, ms in hops.items()}), 200)
+
+    @post(
+        "/v1/queries",
+        status_code=202,
+        opt={
+            "doc": Doc(
+                gives={202: {JSON: JobView}, 200: {JSON: JobView}},
+                takes={JSON: QuestionBody},
+                parameters=(*_CALLER, Parameter("Prefer", "header", "`wait=N`: the whole answer within N seconds.")),
+                problems=_PROBLEMS,
+                headers={"Location": "where the job is", "Preference-Applied": "when Prefer was honoured"},
+            )
+        },
+    )
+    async def post_query(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Ask a question; the answer is a job.
+
+        202 with the job at once; with `Prefer: wait=N` 200 with the finished job, or 202 after N seconds.
+        """
+        wait = _WAIT.search(request.headers.get("prefer", ""))
+        job, _ = await ask(request, "answer")
+        headers = {"Location": f"/v1/queries/{job.id}"}
+        done = False
+        if wait:
+            headers["Preference-Applied"] = f"wait={wait[1]}"
+            done = await job.finished(float(wait[1]))
+        return json_response(view(job), 200 if done else 202, headers)
+
+    @get(
+        "/v1/queries/{job_id:str}",
+        opt={
+            "doc": Doc(
+                gives={200: {JSON: JobView}},
+                parameters=(_JOB, _CALLER[0]),
+                problems=("not-found", "gone", "busy", "unavailable"),
+            )
+        },
+    )
+    async def get_query(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
+        """Tell how a job stands, with its answer or the passages so far."""
+        caller = caller_of(request.headers, settings.tenants)
+        return json_response(view(await desk.find(job_id, caller.tenant)), 200)
+
+    @get(
+        "/v1/queries/{job_id:str}/events",
+        opt={
+            "doc": Doc(
+                gives={200: {"text/event-stream": None}},
+                parameters=(_JOB, _CALLER[0], Parameter("Last-Event-ID", "header", "Resume behind this event.")),
+                problems=("not-found", "gone", "invalid", "busy", "unavailable"),
+            )
+        },
+    )
+    async def get_events(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
+        """Follow a job as server-sent events.
+
+        `accepted`, `retrieving`, `passages`, `generating`, `token`, `restarted`, then `answer` or `error`.
+        """
+        caller = caller_of(request.headers, settings.tenants)
+        after = last_event_id(request.headers.get("last-event-id"))
+        job = await desk.find(job_id, caller.tenant)
+        if after is not None and job.final_offset is not None and after >= job.final_offset:
+            return Response(b"", status_code=204)  # tells an EventSource not to come back
+        return EventStream(event_stream(job, after))
+
+    return [retrieve, post_query, get_query, get_events]
+
+
+def last_event_id(text: str | None) -> int | None:
+    """An offset; empty means the client has seen no event with an id."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise invalid("not an id that this stream has sent", header="Last-Event-ID")
+    return int(text)

@@ -1,0 +1,53 @@
+"""Every metric: name, labels, meaning.  The list is closed; docs/metrics.md is generated from it.
+
+Labels are bounded (stage, outcome, reason, queue), never ids.  The first six keep the brief's names and units.
+"""
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+
+_MS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10_000, 30_000)
+_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+retrieval_latency_ms = Histogram("retrieval_latency_ms", "Question taken up to passages, milliseconds", buckets=_MS)
+generation_latency_ms = Histogram("generation_latency_ms", "Passages to the finished answer, milliseconds", buckets=_MS)
+cache_hits = Counter("cache_hits_total", "Look-ups that a cache answered", ["cache"])
+cache_misses = Counter("cache_misses_total", "Look-ups that a cache could not answer", ["cache"])
+stale_passages = Counter("stale_passages_total", "Passages served whose document had had a newer version for too long")
+served_passages = Counter("served_passages_total", "Passages served; stale_passage_ratio = stale / served")
+retrieval_errors = Counter("retrieval_errors_total", "Searches that failed", ["reason"])
+
+records_in = Counter("freshet_records_in_total", "Records taken by a stage", ["stage"])
+records_out = Counter("freshet_records_out_total", "Records written by a stage", ["stage"])
+records_refused = Counter("freshet_records_refused_total", "Records dead-lettered", ["stage", "reason"])
+records_retried = Counter(
+    "freshet_records_retried_total", "Attempts after a failure that may pass", ["stage", "reason"]
+)
+records_dropped = Counter("freshet_records_dropped_total", "Records that needed no work", ["stage", "reason"])
+stage_seconds = Histogram(
+    "freshet_stage_seconds", "Work on one batch, in place retries included", ["stage"], buckets=_S
+)
+batch_records = Histogram(
+    "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+)
+paused = Gauge("freshet_lane_paused", "1 while a stage waits for something that is away", ["stage"])
+in_flight = Gauge("freshet_records_in_flight", "Records taken and not yet acknowledged", ["stage"])
+chunks_encoded = Counter("freshet_chunks_encoded_total", "Chunks that went through the model")
+encode_seconds = Histogram("freshet_encode_seconds", "One call of the encoder by the embed stage", buckets=_S)
+chunks_reused = Counter("freshet_chunks_reused_total", "Chunks whose vector was known", ["source"])
+objects_written = Counter("freshet_store_objects_written_total", "Objects written to the vector store")
+objects_deleted = Counter("freshet_store_objects_deleted_total", "Objects deleted from the vector store")
+answerable_seconds = Histogram(
+    "freshet_answerable_seconds", "Event time of a document version to its visibility, seconds", buckets=_S
+)
+queue_length = Gauge("queue_length", "Records that wait for a lane (consumer lag)", ["queue"])
+oldest_queued = Gauge("freshet_oldest_in_flight_seconds", "Age of the oldest record in work", ["stage"])
+answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
+degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung", ["rung"])
+http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
+http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
+
+
+def serve(host: str, port: int) -> None:
+    """Serve /metrics from a thread; port 0 means not at all."""
+    if port:
+        start_http_server(port, addr=host, registry=REGISTRY)

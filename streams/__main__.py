@@ -1,0 +1,9 @@
+"""`python -m streams STAGE`: one worker, without the rest of the command line: up half a second sooner."""
+
+import sys
+
+from runtime.settings import Settings
+from streams.worker import run
+
+if __name__ == "__main__":
+    run(sys.argv[1], Settings.from_env())

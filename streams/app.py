@@ -1,0 +1,107 @@
+"""The Faust application of one stage: settings that lose nothing, and Kafka consumers that commit what was acked.
+
+Every deviation from Faust's defaults has its reason beside it; docs/adr/0003 has the measurements.
+"""
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+import faust
+from faust.tables.manager import TableManager
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from runtime.settings import Kafka
+
+TESTED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads committed records only."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust offers it only together with exactly_once
+        return consumer
+
+
+class Consumer(driver.Consumer):
+    """Commits one past the last acknowledged offset, which is right because the runner acknowledges in order.
+
+    Faust's own bookkeeping looks for gaps: on a compacted log whose first offset survives it stalls until restart,
+    and a large hole is expanded into a list of all its offsets (20 million cost 5 s and 1.3 GB).
+    """
+
+    def _new_consumer_thread(self) -> Any:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Holes need no bookkeeping."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        last: int = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return last + 1
+
+
+class Transport(driver.Transport):
+    """aiokafka with the consumer above."""
+
+    Consumer = Consumer
+
+
+class Tables(TableManager):
+    """No tables: starts at once, where Faust waits a second for some to be declared."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
+def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> faust.App:
+    """An application that runs one stage as a member of ``group``; ``slot`` is its stable name there."""
+    check_versions()
+    app = faust.App(
+        group,
+        broker=[f"aiokafka://{address.strip()}" for address in kafka.brokers.split(",")],
+        loop=asyncio.get_running_loop(),
+        key_serializer="raw",
+        value_serializer="raw",
+        autodiscover=False,
+        web_enabled=False,  # on by default, on all interfaces
+        topic_disable_leader=True,  # no internal topics: we own no tables
+        topic_allow_declare=False,  # `freshet topics apply` does, or an administrator
+        table_standby_replicas=0,
+        TableManager=Tables,
+        stream_wait_empty=False,  # safe because nothing is acked before it is done; and stops are quick
+        stream_buffer_maxsize=512,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{group}.{slot}",  # a restarted worker takes its place without a rebalance
+        consumer_max_fetch_size=max_message_bytes + 1024 * 1024,
+        broker_session_timeout=kafka.session_timeout,
+        broker_heartbeat_interval=kafka.session_timeout / 5,
+        broker_request_timeout=max(kafka.request_timeout, kafka.session_timeout + 1),
+        broker_commit_interval=kafka.commit_interval,
+        broker_max_poll_interval=86400.0,  # a stage that waits out an outage stays a member
+        producer_acks=-1,
+        producer_linger=0,
+        producer_request_timeout=kafka.request_timeout,  # 20 minutes by default
+        producer_max_request_size=max_message_bytes + 1024 * 1024,
+    )
+    app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    app.producer_transport = app.transport
+    return app
+
+
+def check_versions() -> None:
+    """Refuse to run on versions whose behaviour is not pinned by our tests, or without the Cython stream."""
+    for package, tested in TESTED.items():
+        if (found := version(package)) != tested:
+            raise RuntimeError(f"{package} {found} is installed, {tested} is tested: run `make setup`")
+    if faust.streams._CStreamIterator is None:  # type: ignore[attr-defined]
+        raise RuntimeError("Faust runs without its Cython extension, which acks events of lost partitions: reinstall")

@@ -1,0 +1,130 @@
+"""The composition root: builds the adapters a stage needs and hands them to it.  The only place that does."""
+
+from collections.abc import Awaitable, Callable
+
+from connectors import build
+from runtime.clock import SystemClock
+from runtime.settings import Settings
+from streams.outcome import Port, Publish, Stage
+from streams.topology import BY_NAME
+
+CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+
+Build = Callable[[Settings, Publish], Awaitable[Stage]]
+
+
+async def build_stage(name: str, settings: Settings, publish: Publish) -> Stage:
+    """The stage with everything it talks to open."""
+    return await _BUILDERS[name](settings, publish)
+
+
+async def _chunk(settings: Settings, _: Publish) -> Stage:
+    from connectors.encoders.tokens import TokenCounter
+    from connectors.encoders.weights import resolve
+    from streams.documents.chunk import Chunk
+    from streams.documents.parts import vector_room
+
+    manifests = build.manifest_store(settings)
+    weights = resolve(settings.encoder.model)
+    room = vector_room(weights.dimension)
+    count = TokenCounter(weights.folder)
+    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room)
+    return Stage(
+        name="chunk",
+        reads=BY_NAME["chunk"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=min(CHUNK_BATCH, settings.documents.batch),
+        linger=settings.documents.linger,
+        ports=[Port("manifests", manifests.open, manifests.close)],
+    )
+
+
+async def _embed(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.embed import Embed
+
+    encoder = await build.encoder(settings)
+    cache = build.embedding_cache(settings)
+    stage = Embed(encoder, cache)
+    return Stage(
+        name="embed",
+        reads=BY_NAME["embed"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=settings.documents.batch,
+        linger=settings.documents.linger,
+        ports=[Port("embeddings", cache.open, cache.close)],
+    )
+
+
+async def _index(settings: Settings, publish: Publish) -> Stage:
+    from connectors.encoders.weights import resolve
+    from streams.documents.index import Index
+
+    weights = resolve(settings.encoder.model)
+    manifests = build.manifest_store(settings)
+    store = build.vector_store(settings, weights.model_id, weights.dimension)
+    stage = Index(settings.documents.generation, manifests, store, publish, SystemClock())
+    return Stage(
+        name="index",
+        reads=BY_NAME["index"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=settings.documents.batch,
+        linger=settings.documents.linger,
+        ports=[Port("manifests", manifests.open, manifests.close), Port("store", store.open, store.close)],
+    )
+
+
+async def _retrieve(settings: Settings, publish: Publish) -> Stage:
+    from streams.queries.events import OnRefusedQuery
+    from streams.queries.retrieve import Retrieve
+
+    clock = SystemClock()
+    encoder = await build.encoder(settings)
+    manifests = build.manifest_store(settings)
+    store = build.vector_store(settings, encoder.model, encoder.dimension)
+    stage = Retrieve(
+        settings.queries,
+        settings.documents.generation,
+        settings.documents.stale_after,
+        encoder,
+        store,
+        manifests,
+        publish,
+        clock,
+    )
+    return Stage(
+        name="retrieve",
+        reads=BY_NAME["retrieve"].reads,
+        record_step=stage.step,
+        on_refused=OnRefusedQuery("retrieve", clock),
+        in_flight=settings.queries.in_flight,
+        ports=[Port("manifests", manifests.open, manifests.close), Port("store", store.open, store.close)],
+    )
+
+
+async def _generate(settings: Settings, publish: Publish) -> Stage:
+    from streams.queries.events import OnRefusedQuery
+    from streams.queries.generate import Generate
+
+    clock = SystemClock()
+    models = build.answer_models(settings, await build.encoder(settings))
+    stage = Generate(settings.queries, models, publish, clock)
+    return Stage(
+        name="generate",
+        reads=BY_NAME["generate"].reads,
+        record_step=stage.step,
+        on_refused=OnRefusedQuery("generate", clock),
+        in_flight=settings.queries.in_flight,
+        ports=[Port(model.name, model.open, model.close) for model in models],
+    )
+
+
+_BUILDERS: dict[str, Build] = {
+    "chunk": _chunk,
+    "embed": _embed,
+    "index": _index,
+    "retrieve": _retrieve,
+    "generate": _generate,
+}

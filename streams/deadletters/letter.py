@@ -1,0 +1,32 @@
+"""A dead letter: the original record, with the reason in the headers Kafka Connect uses.
+
+Key, value and headers stay as they were, so that a redrive needs nothing else.
+"""
+
+import time
+
+from streams.outcome import Output, Record, Refuse, Stage
+from topics.spec import dead_letters_of
+
+_PREFIX = "__connect.errors."
+_MAX_MESSAGE = 4000  # characters
+
+
+def dead_letter(stage: Stage, record: Record, refused: Refuse) -> Output:
+    """The letter, for the dead-letter topic of what the stage reads."""
+    errors = {
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "stage": stage.name.upper(),
+        "exception.class.name": refused.reason,
+        "exception.message": refused.message[:_MAX_MESSAGE],
+        "timestamp": str(record.timestamp),
+        "status": refused.status,
+        "at": str(int(time.time() * 1000)),
+    }
+    if refused.omit_value:
+        errors["value.omitted"] = "true"
+    headers = dict(record.headers) | {f"{_PREFIX}{name}": text.encode() for name, text in errors.items()}
+    value = None if refused.omit_value else record.value
+    return Output(dead_letters_of(stage.reads), record.key or b"", value, record.partition, headers)

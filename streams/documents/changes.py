@@ -1,0 +1,71 @@
+"""Reading the records of the internal document topics, and writing their keys and headers."""
+
+from collections.abc import Mapping
+
+from connectors.ports import ManifestStore
+from streams.documents.diff import Change, event_of
+from streams.outcome import Output, Record, RefusedStatus
+from topics import registry
+from topics.codec import DecodeError, decode_any, encode, schema_header
+from topics.documents import DocumentPart, DocumentRefused, LastSeen
+from topics.headers import PUBLISHED_AT, TRACEPARENT, VERSION
+from topics.identity import DocumentRef, IdentityError, Version, event_key, parse_part_key, part_key
+from topics.spec import TopicSpec
+
+REFUSED_KEY = "refused"
+_PASSED_ON = (VERSION, PUBLISHED_AT, TRACEPARENT)
+
+
+def identify(record: Record) -> tuple[DocumentRef, str, str]:
+    """Document, part and version that a record of ``chunks`` or ``vectors`` is about; from key and headers alone."""
+    try:
+        ref, part = parse_part_key(record.key or b"")
+        return ref, part, str(Version.parse(record.headers.get(VERSION, b"").decode()))
+    except (IdentityError, UnicodeDecodeError) as error:
+        raise DecodeError(f"key or {VERSION} header: {error}") from error
+
+
+def read_change(record: Record) -> Change | DocumentRefused | None:
+    """What a record of ``chunks`` or ``vectors`` says; None for a retired part.  Raises :class:`DecodeError`."""
+    ref, part, version = identify(record)
+    if record.value is None:
+        return Change(ref, version, None, published_at(record)) if part == "0" else None
+    value = decode_any(record.value, record.headers, (DocumentPart, DocumentRefused))
+    if isinstance(value, DocumentRefused):
+        return value
+    assert isinstance(value, DocumentPart)
+    return Change(ref, version, value, value.head.published_at)
+
+
+def published_at(record: Record) -> int:
+    """Event time, ms since 1970: what the source says, else when the record was written."""
+    text = record.headers.get(PUBLISHED_AT, b"")
+    return int(text) if text.isdigit() and len(text) < 16 else record.timestamp
+
+
+def passed_on(record: Record) -> dict[str, bytes]:
+    """Headers that every hop hands to the next."""
+    return {name: record.headers[name] for name in _PASSED_ON if name in record.headers}
+
+
+def part_output(topic: TopicSpec, part: DocumentPart, partition: int, headers: Mapping[str, bytes]) -> Output:
+    """A part as a record of ``topic``."""
+    key = part_key(DocumentRef(part.tenant, part.doc_id), part.part)
+    return Output(topic, key, encode(part), partition, {**headers, **schema_header(part)})
+
+
+def refused_output(
+    topic: TopicSpec, ref: DocumentRef, version: str, status: RefusedStatus, reason: str, partition: int
+) -> Output:
+    """Tells the stages behind ``topic`` that a version will not come."""
+    value = DocumentRefused(tenant=ref.tenant, doc_id=ref.doc_id, version=version, status=status, reason=reason[:1000])
+    headers = {VERSION: version.encode(), **schema_header(value)}
+    return Output(topic, part_key(ref, REFUSED_KEY), encode(value), partition, headers)
+
+
+async def record_outcome(manifests: ManifestStore, ref: DocumentRef, seen: LastSeen, partition: int) -> Output:
+    """Put a version that makes nothing visible on record; returns the index event that says so."""
+    await manifests.see(ref, seen)
+    (manifest,) = await manifests.read([ref])
+    event = event_of(ref, manifest, manifest.last_seen or seen)
+    return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partition, schema_header(event))

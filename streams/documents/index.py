@@ -1,0 +1,189 @@
+"""Make document versions visible, each at one instant.
+
+Reads ``vectors``.  Writes objects, manifests and ``index-events``.  Rejects what is not a document part.
+Repeating is harmless: a version that is current and done is dropped, one that is current and not done is finished.
+
+Per document: fence, diff, upsert, **flip**, event, clean up, done.  A crash between any two converges on the next
+delivery; a stalled writer that wakes up can leave garbage behind, which no reader sees, but never show or delete
+anything current.  Every step works on the whole batch at once.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+from connectors.errors import Transient
+from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
+from runtime import metrics
+from runtime.clock import Clock, millis
+from streams.documents.changes import identify, read_change, record_outcome
+from streams.documents.diff import Change, event_of, flip_to, new_chunks
+from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
+from topics import registry
+from topics.codec import DecodeError, encode, schema_header
+from topics.documents import DocumentRefused, LastSeen
+from topics.identity import DocumentRef, event_key
+
+MAX_ROUNDS = 20  # lost races for one flip in a row: another writer is at work, so back off
+
+
+class Index:
+    """The stage.  One instance per process."""
+
+    def __init__(
+        self, generation: str, manifests: ManifestStore, store: VectorStore, publish: Publish, clock: Clock
+    ) -> None:
+        self._generation, self._manifests, self._store = generation, manifests, store
+        self._publish, self._clock = publish, clock
+
+    async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Index a batch; outcomes in the order of the records."""
+        outcomes: list[Outcome] = [Emit()] * len(records)
+        changes: list[tuple[int, Change]] = []
+        for number, record in enumerate(records):
+            try:
+                change = read_change(record)
+            except DecodeError as error:
+                outcomes[number] = Refuse(str(error), "undecodable")
+                continue
+            if change is None:
+                outcomes[number] = Drop("retired-part")
+            elif isinstance(change, DocumentRefused):
+                outcomes[number] = Emit([await self._refused(change, record.partition)])
+            else:
+                changes.append((number, change))
+        for wave in waves(changes):
+            partitions = {change.ref: records[number].partition for number, change in wave}
+            dropped = await self._apply([change for _, change in wave], partitions)
+            for number, change in wave:
+                if change.ref in dropped:
+                    outcomes[number] = Drop(dropped[change.ref])
+        await self._advance(records)
+        return outcomes
+
+    async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
+        """A dead-lettered record ends the wait for its version, if it can be told which that was."""
+        try:
+            ref, _, version = identify(record)
+        except DecodeError:
+            return []
+        seen = LastSeen(version=version, status=status, reason=reason[:1000], at=millis(self._clock.now()))
+        output = await record_outcome(self._manifests, ref, seen, record.partition)
+        await self._advance([record])
+        return [output]
+
+    async def _advance(self, records: Sequence[Record]) -> None:
+        """Let freshness tokens up to here end: a partition is worked off in order."""
+        marks: dict[int, str] = {}
+        for record in records:
+            with contextlib.suppress(DecodeError):
+                marks[record.partition] = max(marks.get(record.partition, ""), identify(record)[2])
+        await self._manifests.advance(marks)
+
+    async def _refused(self, refused: DocumentRefused, partition: int) -> Output:
+        seen = LastSeen(
+            version=refused.version, status=refused.status, reason=refused.reason, at=millis(self._clock.now())
+        )
+        ref = DocumentRef(refused.tenant, refused.doc_id)
+        return await record_outcome(self._manifests, ref, seen, partition)
+
+    async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, str]:
+        """Bring each document (one change per document) to its new version; returns those that needed no work."""
+        dropped: dict[DocumentRef, str] = {}
+        open_ = {change.ref: change for change in changes}
+        for _ in range(MAX_ROUNDS):
+            current = dict(zip(open_, await self._manifests.read(list(open_)), strict=True))
+            owed: dict[DocumentRef, str] = {}  # flipped, now or before a crash; event and clean-up to come
+            for ref, change in list(open_.items()):
+                manifest = current[ref]
+                if manifest.version is None or manifest.version < change.version:
+                    continue
+                if manifest.version == change.version and not manifest.done:
+                    owed[ref] = change.version
+                else:
+                    dropped[ref] = "done" if manifest.version == change.version else "superseded"
+                del open_[ref]
+            await self._upsert(list(open_.values()), current)
+            flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
+            for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
+                if won:
+                    owed[flip.ref] = flip.version
+                    current[flip.ref] = manifest_of(flip)
+                    self._measure(open_.pop(flip.ref))
+            open_ = {ref: change for ref, change in open_.items() if change.completes}
+            await self._finish({ref: current[ref] for ref in owed}, partitions)
+            if not open_:
+                return dropped
+        raise Transient("another writer keeps changing the same documents", reason="race")
+
+    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> None:
+        """Write new objects; afterwards every object of every manifest about to be flipped to exists."""
+        written = set()
+        chunks = [chunk for c in changes if c.part for chunk in new_chunks(self._generation, c, current[c.ref])]
+        if chunks:
+            await self._store.upsert(chunks)
+            metrics.objects_written.inc(len(chunks))
+            written = {chunk.id for chunk in chunks}
+        for change in changes:
+            if change.part is None or change.part.outline is None or change.part.parts == 1:
+                continue
+            manifest = flip_to(change, current[change.ref], 0).chunks
+            earlier = [id_ for id_ in manifest if id_ not in current[change.ref].chunks and id_ not in written]
+            missing = set(earlier) - await self._store.existing({change.ref: earlier})
+            if missing:
+                raise Transient(
+                    f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing", reason="parts"
+                )
+
+    async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
+        """Announce, clean up by id, mark done; in this order, so that a crash leaves the rest to be done again."""
+        if not flipped:
+            return
+        outputs = []
+        for ref, manifest in flipped.items():
+            assert manifest.last_seen is not None
+            event = event_of(ref, manifest, manifest.last_seen)
+            outputs.append(
+                Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partitions[ref], schema_header(event))
+            )
+        await self._publish(outputs)
+        doomed = {ref: manifest.doomed for ref, manifest in flipped.items() if manifest.doomed}
+        if doomed:
+            await self._store.delete(doomed)
+            metrics.objects_deleted.inc(sum(map(len, doomed.values())))
+        await self._manifests.finish({ref: m.version for ref, m in flipped.items() if m.version is not None})
+
+    def _measure(self, change: Change) -> None:
+        metrics.answerable_seconds.observe(max(0.0, self._clock.now() - change.published_at / 1000))
+
+
+def waves(changes: Sequence[tuple[int, Change]]) -> list[list[tuple[int, Change]]]:
+    """Split into runs without a repeated document, in order; a version that a later whole one supersedes is left out.
+
+    Left out is not lost: the later version is at least as fresh, and fences treat both alike.
+    """
+    last_whole: dict[DocumentRef, int] = {c.ref: number for number, c in changes if c.whole}
+    result: list[list[tuple[int, Change]]] = []
+    depth: dict[DocumentRef, int] = {}
+    for number, change in changes:
+        if number < last_whole.get(change.ref, -1):
+            continue
+        level = depth.get(change.ref, 0)
+        depth[change.ref] = level + 1
+        if level == len(result):
+            result.append([])
+        result[level].append((number, change))
+    return result
+
+
+def manifest_of(flip: Flip) -> Manifest:
+    """The manifest as it stands after a flip."""
+    return Manifest(
+        version=flip.version,
+        deleted=flip.deleted,
+        done=False,
+        head=flip.head,
+        chunks=flip.chunks,
+        doomed=flip.doomed,
+        last_seen=LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at),
+        indexed_at=flip.indexed_at,
+    )

@@ -1,0 +1,30 @@
+"""The map: which stages there are, what each reads, in which order a document and a question pass them.
+
+documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
+queries -> retrieve -> retrievals -> generate -> answers
+
+A stage gets a topic of its own only where it needs its own batch size, scale or replay.
+"""
+
+from dataclasses import dataclass
+
+from topics import registry
+from topics.spec import TopicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage and the topic it reads."""
+
+    name: str
+    reads: TopicSpec
+
+
+STAGES = (
+    StageSpec("chunk", registry.DOCUMENTS),
+    StageSpec("embed", registry.CHUNKS),
+    StageSpec("index", registry.VECTORS),
+    StageSpec("retrieve", registry.QUERIES),
+    StageSpec("generate", registry.RETRIEVALS),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}

@@ -1,0 +1,89 @@
+"""One worker process: builds its stage, runs it until told to stop, ends hard when Faust crashes."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from connectors import build
+from connectors.errors import Transient
+from runtime import logs, metrics
+from runtime.retry import Backoff
+from runtime.settings import Settings
+from streams.app import create_app
+from streams.bootstrap import build_stage
+from streams.outcome import Output, Port, Publish, Stage
+from streams.publisher import Publisher
+from streams.runner import EXIT_UNKNOWN, Runner
+from topics.registry import group_of
+
+log = logs.logger(__name__)
+STOP_GRACE = 15.0  # seconds; less than a supervisor's
+
+
+def run(name: str, settings: Settings) -> None:
+    """Run a stage until SIGTERM or SIGINT."""
+    logs.configure(settings.worker.log_level, stage=name, slot=settings.worker.slot)
+    metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
+    asyncio.run(serve(name, settings, build_stage))
+
+
+async def serve(
+    name: str, settings: Settings, build_stage: Callable[[str, Settings, Publish], Awaitable[Stage]]
+) -> None:
+    """Build the stage, then run it as a member of its group until told to stop."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+    kafka, generation = settings.kafka, settings.documents.generation
+    group = group_of(kafka.prefix, name, generation)
+    app = create_app(group, settings.worker.slot, kafka, settings.documents.max_document_bytes)
+
+    def name_of(output: Output) -> str:
+        return output.spec.full_name(kafka.prefix, generation)
+
+    publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
+    stage = await build_stage(name, settings, publish)
+    ledger = build.delivery_ledger(settings)
+    ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
+    await _open(ports, stopping)
+    runner = Runner(stage, publish, ledger, kafka.poison_limit)
+    topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
+
+    @app.agent(topic, concurrency=1, name=name)
+    async def agent(stream: Any) -> None:
+        await runner.run(stream)
+
+    await app.start()
+    log.info("started", group=group, reads=topic.get_topic_name())
+    stopped = asyncio.create_task(stopping.wait())
+    crashed = asyncio.create_task(app.wait_until_stopped())
+    await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.is_set():
+        log.error("Faust stopped by itself: the process ends, unfinished work will come again")
+        os._exit(EXIT_UNKNOWN)
+    try:
+        async with asyncio.timeout(STOP_GRACE):
+            await app.stop()
+            for port in ports:
+                await port.close()
+    except TimeoutError:
+        log.warning("stop took too long: the process ends, unfinished work will come again")
+        os._exit(EXIT_UNKNOWN)
+    log.info("stopped")
+
+
+async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:
+    """Open all; what is away is waited for, since a worker that exits would only be started again."""
+    for port in ports:
+        for delay in Backoff(first=0.2, cap=5.0).delays():
+            if stopping.is_set():
+                raise SystemExit(0)
+            try:
+                await port.open()
+                break
+            except Transient as error:
+                log.warning("waiting", port=port.name, error=str(error)[:500])
+                await asyncio.sleep(delay)

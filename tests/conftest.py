@@ -1,0 +1,49 @@
+"""Fixtures for all tests.  Real servers are those of the local stack, on ports and in a folder of their own."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from cli.topics import plans_of
+from deploy.local import stack
+from deploy.local.environment import local_environment
+from deploy.local.state import state_folder
+from runtime.settings import Settings
+from topics import provision
+
+TEST_PORT_BASE = "18100"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under STRICT=1 a skipped test is a failure: what it needs should have been installed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("STRICT", "") not in {"", "0"} and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def server_environment() -> Iterator[dict[str, str]]:
+    """Real Kafka, Weaviate and Redis: started here, and stopped here unless they ran before."""
+    state = state_folder(state_folder().folder / "test")
+    user = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
+    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_TEST_PORT_BASE", TEST_PORT_BASE)
+    up = stack.up(state, user, print, servers_only=True)
+    yield local_environment(up.ports, user)
+    if not up.already_up:
+        stack.down(state, print)
+
+
+@pytest.fixture(scope="session")
+def settings(server_environment: dict[str, str]) -> Settings:
+    """Settings for the real servers, with a prefix that no other run uses."""
+    return Settings.from_env(server_environment | {"FRESHET_PREFIX": f"t{secrets.token_hex(4)}"})
+
+
+@pytest.fixture(scope="session")
+def topics_made(settings: Settings) -> Settings:
+    """The settings, after all their topics were made."""
+    provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans_of(settings))
+    return settings

@@ -1,0 +1,1 @@
+"""Tests of the local stack's set-up and running, without the servers themselves."""

@@ -1,0 +1,77 @@
+"""What workers, gateway and servers are told."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.local.environment import EXTERNAL_ADDRESSES, MissingAddress, child_environment, local_environment
+from deploy.local.ports import Ports
+from deploy.local.programs import BadWorkers, application_programs, worker_counts
+
+
+def test_local_addresses_win_over_the_users() -> None:
+    """Without STACK=external a broker left in the shell never receives our records."""
+    settings = local_environment(Ports(9000), {"FRESHET_BROKERS": "elsewhere:9092", "PATH": "/bin"})
+    assert settings["FRESHET_BROKERS"] == "127.0.0.1:9021"
+    assert settings["FRESHET_REDIS_STATE_URL"] == "redis://127.0.0.1:9029/0"
+    assert settings["FRESHET_GATEWAY_PORT"] == "9000"
+    assert "PATH" not in settings
+
+
+def test_settings_of_the_user_pass_through() -> None:
+    """A FRESHET_ setting reaches the workers, LLM_URL under its long name, and how to run the stack does not."""
+    user = {"FRESHET_PREFIX": "x.", "LLM_URL": "http://llm", "LLM_MODEL": "", "FRESHET_WORKERS": "embed=2"}
+    settings = local_environment(Ports(), user)
+    assert settings["FRESHET_PREFIX"] == "x."
+    assert settings["FRESHET_LLM_URL"] == "http://llm"
+    assert "FRESHET_LLM_MODEL" not in settings
+    assert "FRESHET_WORKERS" not in settings
+
+
+def test_external_addresses_are_the_users() -> None:
+    """With STACK=external every address comes from the user."""
+    user = {"STACK": "external", **{name: f"at-{name}" for name in EXTERNAL_ADDRESSES}}
+    settings = local_environment(Ports(), user)
+    assert {name: settings[name] for name in EXTERNAL_ADDRESSES} == {name: user[name] for name in EXTERNAL_ADDRESSES}
+
+
+def test_a_missing_external_address_is_named() -> None:
+    """STACK=external without an address says which one is missing."""
+    with pytest.raises(MissingAddress, match="FRESHET_REDIS_CACHE_URL"):
+        local_environment(Ports(), {"STACK": "external", **dict.fromkeys(EXTERNAL_ADDRESSES[:-1], "x")})
+
+
+def test_children_write_bytecode() -> None:
+    """The shell's ban on bytecode files does not reach our children; the rest of its settings does."""
+    assert child_environment({"PYTHONDONTWRITEBYTECODE": "1", "LANG": "C"}) == {"LANG": "C"}
+
+
+def test_each_slot_has_a_name_and_a_port_of_its_own() -> None:
+    """One slot keeps the worker's name; several are numbered from 0, each with its own metrics port."""
+    programs = {program.name: program for program in application_programs(Ports(), {"FRESHET_WORKERS": "embed=2"})}
+    assert "chunk" in programs
+    assert "embed" not in programs
+    assert [programs[name].environment["FRESHET_WORKER_SLOT"] for name in ("embed-0", "embed-1")] == ["0", "1"]
+    assert programs["embed-1"].command[-2:] == ("streams", "embed")
+    assert len({program.environment.get("FRESHET_METRICS_PORT") for program in programs.values()}) == len(programs)
+
+
+def test_a_worker_may_be_left_out() -> None:
+    """A count of zero starts no such worker."""
+    names = {program.name for program in application_programs(Ports(), {"FRESHET_WORKERS": "generate=0"})}
+    assert "generate" not in names
+
+
+@pytest.mark.parametrize("text", ["embd=2", "embed", "embed=two", "embed=-1"])
+def test_worker_counts_that_make_no_sense_are_refused(text: str) -> None:
+    """A typing error is told, not ignored."""
+    with pytest.raises(BadWorkers, match="FRESHET_WORKERS"):
+        worker_counts({"FRESHET_WORKERS": text})
+
+
+def test_nothing_names_this_machine() -> None:
+    """No file of the local stack holds the path of the checkout it was written in."""
+    here = Path(__file__).resolve().parents[2]
+    for path in (here / "deploy").rglob("*"):
+        if path.is_file() and path.suffix != ".pyc":
+            assert str(here) not in path.read_text(errors="replace"), path

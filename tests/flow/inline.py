@@ -1,0 +1,127 @@
+"""Whole lanes in one process: the real stages over in-memory adapters, walked record by record."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.memory.embeddings import MemoryEmbeddings
+from connectors.memory.encoder import HashingEncoder
+from connectors.memory.manifests import MemoryManifests
+from connectors.memory.store import MemoryStore
+from connectors.models.extractive import Extractive
+from runtime.clock import SystemClock
+from runtime.settings import Settings
+from streams.documents.chunk import Chunk
+from streams.documents.embed import Embed
+from streams.documents.index import Index
+from streams.outcome import Emit, Output, Record, Refuse
+from streams.queries.generate import Generate
+from streams.queries.retrieve import Retrieve
+from topics import registry
+from topics.codec import decode, encode
+from topics.documents import IndexEvent
+from topics.headers import Hop
+from topics.identity import DocumentRef, Token, document_key, mint_job_id, partition_of
+from topics.queries import AnswerEvent, Question
+from topics.spec import TopicSpec
+
+
+def count_words(texts: Sequence[str]) -> list[int]:
+    """A token counter that needs no model."""
+    return [len(text.split()) for text in texts]
+
+
+@dataclass
+class Lanes:
+    """All stages of one installation and the log between them."""
+
+    settings: Settings = field(default_factory=Settings)
+    log: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    refused: list[tuple[str, Record, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = SystemClock()
+        self.encoder = HashingEncoder()
+        self.manifests = MemoryManifests()
+        self.store = MemoryStore(self.encoder.dimension)
+        self.cache = MemoryEmbeddings()
+        documents = self.settings.documents
+        generation = documents.generation
+        self.chunk = Chunk(documents, self.settings.kafka, self.settings.tenants, count_words, self.manifests, 2048)
+        self.embed = Embed(self.encoder, self.cache)
+        self.index = Index(generation, self.manifests, self.store, self.publish, self.clock)
+        self.retrieve = Retrieve(
+            self.settings.queries, generation, documents.stale_after, self.encoder, self.store, self.manifests,
+            self.publish, self.clock,
+        )  # fmt: skip
+        self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
+
+    async def publish(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            self.append(output.spec, output.key, output.value, output.partition, dict(output.headers))
+
+    def append(
+        self, spec: TopicSpec, key: bytes | None, value: bytes | None, partition: int, headers: dict[str, bytes]
+    ) -> Record:
+        log = self.log[spec.name]
+        offset = sum(record.partition == partition for record in log)
+        record = Record(spec.name, partition, offset, key, value, headers, int(time.time() * 1000))
+        log.append(record)
+        return record
+
+    async def _run(self, stage: Any, records: Sequence[Record]) -> None:
+        for record, outcome in zip(records, await stage.step(records), strict=True):
+            if isinstance(outcome, Emit):
+                await self.publish(outcome.outputs)
+            elif isinstance(outcome, Refuse):
+                self.refused.append((record.topic, record, outcome.message))
+                await self.publish(await stage.on_refused(record, "rejected", outcome.message))
+
+    async def put(self, doc_id: str, value: bytes | None, tenant: str = "default", **headers: bytes) -> Token:
+        """Publish one record and let the whole lane run dry."""
+        key = document_key(DocumentRef(tenant, doc_id))
+        partition = partition_of(key, self.settings.kafka.partitions)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        record = self.append(registry.DOCUMENTS, key, value, partition, named)
+        await self.drain([record])
+        return Token(self.settings.kafka.epoch, partition, record.offset)
+
+    async def drain(self, records: Sequence[Record]) -> None:
+        for stage, spec in ((self.chunk, registry.CHUNKS), (self.embed, registry.VECTORS)):
+            before = len(self.log[spec.name])
+            await self._run(stage, records)
+            records = self.log[spec.name][before:]
+        await self._run(self.index, records)
+
+    def event(self, doc_id: str, tenant: str = "default") -> IndexEvent:
+        """The last index event of a document."""
+        events = [decode(r.value or b"", IndexEvent) for r in self.log[registry.INDEX_EVENTS.name]]
+        return [e for e in events if (e.tenant, e.doc_id) == (tenant, doc_id)][-1]
+
+    async def ask(
+        self, question: str, *, seconds: float = 10.0, tenant: str = "default", principals: Sequence[str] = (),
+        **fields: Any,
+    ) -> list[AnswerEvent]:  # fmt: skip
+        """Ask and run both query stages; every event of the job."""
+        now = time.time()
+        job = mint_job_id(0)
+        hop = Hop(
+            job_id=job, deadline=int((now + seconds) * 1000), reply_partition=0, tenant=tenant,
+            principals=list(principals),
+        )  # fmt: skip
+        body = encode(Question(question=question, asked_at=int(now * 1000), **fields))
+        record = self.append(registry.QUERIES, job.encode(), body, 0, hop.headers())
+        before = len(self.log[registry.RETRIEVALS.name])
+        await self._settle(await self.retrieve.step(record), record)
+        for retrieval in self.log[registry.RETRIEVALS.name][before:]:
+            await self._settle(await self.generate.step(retrieval), retrieval)
+        events = [decode(r.value or b"", AnswerEvent) for r in self.log[registry.ANSWERS.name]]
+        return [event for event in events if event.job_id == job]
+
+    async def _settle(self, outcome: Any, record: Record) -> None:
+        if isinstance(outcome, Emit):
+            await self.publish(outcome.outputs)
+        elif isinstance(outcome, Refuse):
+            self.refused.append((record.topic, record, outcome.message))

@@ -1,0 +1,114 @@
+"""Questions through both stages, in process."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from connectors.errors import Transient
+from connectors.ports import Delta
+from streams.queries.generate import Generate
+from tests.flow.inline import Lanes
+from topics.queries import AnswerEvent, Passage
+
+DOCS = {
+    "pumps": b"The red pump moves water at night. It needs oil twice a year.",
+    "valves": b"The green valve closes by hand. It was built in Oslo.",
+    "cats": b"Cats sleep for most of the day and hunt at dusk.",
+}
+
+
+async def filled() -> Lanes:
+    lanes = Lanes()
+    for doc_id, text in DOCS.items():
+        await lanes.put(doc_id, text, content_type=b"text/plain")
+    return lanes
+
+
+def last(events: list[AnswerEvent]) -> AnswerEvent:
+    assert events[-1].type in {"answer", "error"}
+    return events[-1]
+
+
+async def test_an_answer_is_cited_and_carries_its_receipt() -> None:
+    """Stages, passages, tokens and answer come in order; the answer cites the right document and version."""
+    lanes = await filled()
+    events = await lanes.ask("Where was the green valve built?")
+    assert [e.type for e in events][:3] == ["retrieving", "passages", "generating"]
+    answer = last(events).data
+    assert answer["citations"][0]["doc_id"] == "valves" and "Oslo" in answer["text"]
+    assert answer["documents"]["valves"] == lanes.event("valves").version
+    assert answer["generation"] == "g1" and not answer.get("degraded")
+    assert "".join(e.data["text"] for e in events if e.type == "token").strip() == answer["text"]
+
+
+async def test_deleted_and_replaced_text_is_never_served() -> None:
+    """Garbage that the store still holds is dropped by the manifest check."""
+    lanes = await filled()
+    stored = dict(lanes.store._chunks)
+    await lanes.put("valves", None)
+    lanes.store._chunks |= stored  # as if clean-up had not happened
+    events = await lanes.ask("Where was the green valve built?", mode="retrieve")
+    assert all(p["doc_id"] != "valves" for p in last(events).data["retrieval"]["passages"])
+
+
+async def test_access_is_checked_in_the_search() -> None:
+    """Only those on the list see a document; taking one off the list is a change like any other."""
+    lanes = await filled()
+    await lanes.put("secret", b'{"text": "The vault code is 4711.", "access": ["ann"]}')
+
+    async def sees(*principals: str) -> bool:
+        events = await lanes.ask("What is the vault code?", mode="retrieve", principals=principals)
+        return any(p["doc_id"] == "secret" for p in last(events).data["retrieval"]["passages"])
+
+    assert await sees("ann") and not await sees("bob") and not await sees()
+    await lanes.put("secret", b'{"text": "The vault code is 4711.", "access": ["bob"]}')
+    assert await sees("bob") and not await sees("ann")
+
+
+async def test_expired_questions_cost_nothing() -> None:
+    """Past its deadline a question is told so and never reaches the encoder."""
+    lanes = await filled()
+    events = await lanes.ask("Where was the green valve built?", seconds=-1)
+    assert [e.type for e in events] == ["error"] and last(events).data["reason"] == "expired"
+
+
+async def test_nothing_near_enough_is_said() -> None:
+    """Without a passage above the threshold the answer is that it was not found."""
+    lanes = Lanes()
+    events = await lanes.ask("Where was the green valve built?")
+    assert last(events).data["found"] is False and last(events).data["text"] == "Not found in the documents."
+
+
+async def test_freshness_is_waited_for_or_lacking() -> None:
+    """A token that the index has passed is met; one that it has not is named in the label."""
+    lanes = await filled()
+    token = await lanes.put("new", b"The blue lamp hangs in the hall.", content_type=b"text/plain")
+    met = await lanes.ask("Where does the blue lamp hang?", mode="retrieve", at_least=[str(token)])
+    assert not last(met).data["retrieval"].get("degraded")
+    ahead = f"1.{token.partition}.{token.offset + 99}"
+    lacking = await lanes.ask("Where does the blue lamp hang?", mode="retrieve", at_least=[ahead], seconds=0.4)
+    assert last(lacking).data["retrieval"]["degraded"] == [f"not-fresh:{ahead}"]
+
+
+class Breaking:
+    """A model that dies in mid-stream."""
+
+    name = "breaking"
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncIterator[Delta]:
+        yield Delta("Half of a ")
+        raise Transient("cut", reason="endpoint")
+
+
+async def test_the_next_model_of_the_ladder_answers_and_says_so() -> None:
+    """When a model fails in mid-stream the next one answers, as a new attempt, and the answer names the rung."""
+    lanes = await filled()
+    lanes.generate = Generate(lanes.settings.queries, [Breaking(), *lanes.generate._models], lanes.publish, lanes.clock)
+    events = await lanes.ask("Where was the green valve built?")
+    answer = last(events)
+    assert answer.data["degraded"] == ["model-0:endpoint"] and "Oslo" in answer.data["text"]
+    half = [e for e in events if e.type == "token" and e.data["text"].startswith("Half")]
+    assert len(half) == 1 and half[0].attempt != answer.attempt
+    assert "Half" not in answer.data["text"]

@@ -1,0 +1,1 @@
+"""Tests of the door, on the in-memory log and, where marked, on real Kafka."""

@@ -1,0 +1,1 @@
+"""What moves: records, keys, headers and topic specifications.  Imports nothing of ours."""

@@ -1,0 +1,24 @@
+"""Records of ``control``: the state of each generation, and the epochs of ``documents``.  Key: kind/name."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Generation(msgspec.Struct, kw_only=True, omit_defaults=True, tag="generation", tag_field="kind"):
+    """One way to index all documents: chunker, model, store settings; its topics and collection bear its name."""
+
+    name: str
+    state: Literal["building", "complete", "active", "retired"]
+    canary: float = 0.0  # share of new documents, 0 to 1
+    model: str
+    chunk_tokens: int
+    buckets: int  # physical tenants per tenant in the vector store: the scaling lever inside one cluster
+
+
+class Epoch(msgspec.Struct, kw_only=True, tag="epoch", tag_field="kind"):
+    """One incarnation of ``documents``: more partitions means a new topic and the next epoch."""
+
+    number: int
+    topic: str
+    partitions: int

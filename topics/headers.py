@@ -1,0 +1,74 @@
+"""Kafka headers: what a hop needs to know before it reads the value."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from topics.identity import DEFAULT_TENANT
+
+VERSION = "freshet-version"  # document version, minted once, kept through retries and redrives
+SCHEMA = "freshet-schema"  # record name and schema version, e.g. chunks/1
+PUBLISHED_AT = "freshet-published-at"  # event time at the source, ms since 1970; default is the record's timestamp
+CONTENT_TYPE = "content-type"
+TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
+JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
+REPLY_PARTITION = "freshet-reply-partition"
+TRACEPARENT = "traceparent"
+
+Headers: TypeAlias = Mapping[str, bytes]
+RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
+
+
+def read_headers(raw: RawHeaders | Mapping[str, bytes | None] | None) -> dict[str, bytes]:
+    """Headers by name; of several with one name the last counts, as in Kafka's own ``lastHeader``."""
+    if raw is None:
+        return {}
+    pairs = raw.items() if isinstance(raw, Mapping) else raw
+    return {name: value for name, value in pairs if value is not None}
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
+    """What every hop of a question carries beside its record."""
+
+    job_id: str
+    deadline: int  # absolute, ms since 1970
+    reply_partition: int
+    tenant: str = DEFAULT_TENANT
+    principals: list[str] = []
+    traceparent: str | None = None
+
+    def expired(self, now: float | None = None) -> bool:
+        return self.remaining(now) <= 0
+
+    def remaining(self, now: float | None = None) -> float:
+        """Seconds left until the deadline."""
+        return self.deadline / 1000 - (time.time() if now is None else now)
+
+    def headers(self) -> dict[str, bytes]:
+        pairs = {
+            JOB: self.job_id.encode(),
+            DEADLINE: str(self.deadline).encode(),
+            REPLY_PARTITION: str(self.reply_partition).encode(),
+            TENANT: self.tenant.encode(),
+            PRINCIPALS: msgspec.json.encode(self.principals),
+        }
+        if self.traceparent:
+            pairs[TRACEPARENT] = self.traceparent.encode()
+        return pairs
+
+    @classmethod
+    def of(cls, headers: Headers) -> "Hop":
+        """Read back; ``ValueError`` names a header that is missing or malformed."""
+        try:
+            return cls(
+                job_id=headers[JOB].decode(),
+                deadline=int(headers[DEADLINE]),
+                reply_partition=int(headers[REPLY_PARTITION]),
+                tenant=headers.get(TENANT, DEFAULT_TENANT.encode()).decode(),
+                principals=msgspec.json.decode(headers.get(PRINCIPALS, b"[]"), type=list[str]),
+                traceparent=headers[TRACEPARENT].decode() if TRACEPARENT in headers else None,
+            )
+        except KeyError as missing:
+            raise ValueError(f"header {missing.args[0]} is missing") from None

@@ -1,0 +1,115 @@
+"""Records of the query lane.
+
+gateway -> ``queries`` -> retrieve -> ``retrievals`` -> generate -> ``answers`` -> gateway
+
+Job id, tenant, principals, deadline and reply partition travel as headers (:class:`topics.headers.Hop`).
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from topics.documents import Metadata
+
+Mode: TypeAlias = Literal["answer", "retrieve"]
+StageName: TypeAlias = Literal["retrieve", "generate"]
+EventType: TypeAlias = Literal["retrieving", "passages", "generating", "token", "answer", "error"]
+FilterScalar: TypeAlias = str | int | float | bool
+FINAL: frozenset[str] = frozenset({"answer", "error"})  # event types after which a job says nothing more
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Condition on one metadata key; all that are given must hold.  ``any``/``all`` look into a list of strings."""
+
+    eq: FilterScalar | None = None
+    ne: FilterScalar | None = None
+    gt: int | float | str | None = None
+    gte: int | float | str | None = None
+    lt: int | float | str | None = None
+    lte: int | float | str | None = None
+    any: list[str] | None = None
+    all: list[str] | None = None
+
+
+Filter: TypeAlias = dict[str, Condition]
+
+
+class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A question on its way to retrieval; ``at_least`` holds freshness tokens."""
+
+    question: str
+    mode: Mode = "answer"
+    k: int = 5
+    filter: Filter = {}
+    at_least: list[str] = []
+    asked_at: int
+
+
+class Passage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A passage of a current document version, with what a citation needs.  ``published_at`` is ms since 1970."""
+
+    doc_id: str
+    version: str
+    chunk_id: str
+    text: str
+    score: float
+    title: str | None = None
+    uri: str | None = None
+    section: str | None = None
+    metadata: Metadata = {}
+    published_at: int
+
+
+class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well."""
+
+    question: str
+    passages: list[Passage]
+    generation: str
+    degraded: list[str] = []
+    timings: dict[str, float] = {}
+    asked_at: int
+
+
+class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``marker`` is the number that stands in the answer's text as ``[n]``."""
+
+    marker: int
+    doc_id: str
+    version: str
+    chunk_id: str
+    title: str | None = None
+    uri: str | None = None
+    section: str | None = None
+    text: str
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A finished answer and its receipt: which versions, which generation, how old, in how much time."""
+
+    text: str
+    found: bool
+    citations: list[Citation] = []
+    model: str
+    generation: str
+    documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered
+    oldest_passage_seconds: float | None = None
+    degraded: list[str] = []
+    timings: dict[str, float] = {}
+
+
+class AnswerEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One event of a job in ``answers``.
+
+    ``attempt`` is minted per delivery of the stage's work and ``seq`` counts within it: when a worker died in
+    mid-stream and the work runs again, readers follow the attempt that began last in the log.
+    """
+
+    job_id: str
+    tenant: str
+    stage: StageName
+    attempt: str
+    seq: int
+    type: EventType
+    at: int
+    data: dict[str, Any] = {}

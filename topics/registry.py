@@ -1,0 +1,100 @@
+"""All topics.  No topic name is spelled anywhere else."""
+
+from topics.control import Epoch, Generation
+from topics.documents import Document, DocumentPart, DocumentRefused, IndexEvent
+from topics.queries import AnswerEvent, Question, Retrieval
+from topics.spec import DAY, TopicSpec, dead_letters_of
+
+_LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
+_DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition of the document"
+
+DOCUMENTS = TopicSpec(
+    name="documents",
+    purpose="The source of truth: every document's latest version. Any producer may write here.",
+    key="document id (`@tenant/` in front for a tenant other than `default`); partition by murmur2",
+    records=(Document,),
+    writers=("any producer", "gateway"),
+    readers=("chunk",),
+    compacted=True,
+    config=_LARGE,
+)
+CHUNKS = TopicSpec(
+    name="chunks.{gen}",
+    purpose="Document versions as clean, chunked text.",
+    key=_DOCUMENT_PART,
+    records=(DocumentPart, DocumentRefused),
+    writers=("chunk",),
+    readers=("embed",),
+    compacted=True,
+    config=_LARGE,
+)
+VECTORS = TopicSpec(
+    name="vectors.{gen}",
+    purpose="Document versions with a vector per chunk.",
+    key=_DOCUMENT_PART,
+    records=(DocumentPart, DocumentRefused),
+    writers=("embed",),
+    readers=("index",),
+    compacted=True,
+    config=_LARGE,
+)
+INDEX_EVENTS = TopicSpec(
+    name="index-events.{gen}",
+    purpose="What is visible: one record per document with its current version and manifest. A public interface.",
+    key="percent-encoded `tenant/doc_id`; partition of the document",
+    records=(IndexEvent,),
+    writers=("index",),
+    readers=("retrieve", "gateway", "any consumer"),
+    compacted=True,
+    config=_LARGE,
+)
+CONTROL = TopicSpec(
+    name="control",
+    purpose="State of each generation, epochs of `documents`.",
+    key="kind/name",
+    records=(Generation, Epoch),
+    writers=("cli",),
+    readers=("every worker",),
+    compacted=True,
+    single_partition=True,
+)
+QUERIES = TopicSpec(
+    name="queries",
+    purpose="Questions that wait for retrieval.",
+    key="job id",
+    records=(Question,),
+    writers=("gateway",),
+    readers=("retrieve",),
+    retention_ms=DAY,
+)
+RETRIEVALS = TopicSpec(
+    name="retrievals",
+    purpose="Questions with their passages, waiting for generation.",
+    key="job id",
+    records=(Retrieval,),
+    writers=("retrieve",),
+    readers=("generate",),
+    retention_ms=DAY,
+)
+ANSWERS = TopicSpec(
+    name="answers",
+    purpose="Everything a job says: stages, passages, tokens, the answer. The job's memory until retention ends.",
+    key="job id; partition chosen by the gateway that accepted the job",
+    records=(AnswerEvent,),
+    writers=("retrieve", "generate"),
+    readers=("gateway",),
+    retention_ms=DAY,
+    replies=True,
+)
+
+LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
+ALL: tuple[TopicSpec, ...] = (*LANES, INDEX_EVENTS, CONTROL, ANSWERS, *(dead_letters_of(spec) for spec in LANES))
+
+
+def group_of(prefix: str, stage: str, generation: str) -> str:
+    """Consumer group of a lane; whoever reads a topic of one generation is a group of that generation.
+
+    ``documents`` is read by every generation from its own beginning, so its reader bears the generation's name too.
+    """
+    per_generation = any(stage in spec.readers and (spec is DOCUMENTS or "{gen}" in spec.name) for spec in LANES)
+    return f"{prefix}.{stage}.{generation}" if per_generation else f"{prefix}.{stage}"
