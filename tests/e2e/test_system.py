@@ -6,7 +6,7 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from tests.e2e.conftest import System
+from tests.e2e.conftest import DEADLINE, System
 from topics import registry
 from topics.identity import document_key, parse_document_key
 
@@ -125,9 +125,11 @@ def test_metrics_and_health_are_served(system: System) -> None:
     assert system.http.get("/healthz").status_code == 200
     ready = system.http.get("/readyz")
     assert ready.status_code == 200, ready.text
-    metrics = system.http.get("/metrics").text
-    for lane in ("chunk", "embed", "index", "retrieve", "generate"):
-        assert f'queue_length{{queue="{lane}"}}' in metrics
+    wanted = {f'queue_length{{queue="{lane}"}}' for lane in ("chunk", "embed", "index", "retrieve", "generate")}
+    until = time.monotonic() + DEADLINE  # the gateway has just been killed, and measures the lanes every two seconds
+    while missing := {gauge for gauge in wanted if gauge not in system.http.get("/metrics").text}:
+        assert time.monotonic() < until, missing
+        time.sleep(0.1)
     page = system.http.get("/docs").text
     assert "/v1/queries" in page or "openapi" in page
     assert "//cdn" not in page and "https://" not in page.replace("https://www.w3.org", "")
