@@ -22,7 +22,7 @@ from deploy.local.state import State, state_folder
 from deploy.local.status import report
 from runtime.settings import Settings
 from topics import registry
-from topics.identity import DocumentRef, Token, Version
+from topics.identity import DocumentRef, Token
 
 PORT_BASE = "18500"
 DEADLINE = 300.0  # seconds for a batch of documents to become searchable
@@ -67,16 +67,17 @@ class Installation:
 
     async def wait(self, tokens: Mapping[str, Token], poll: float = POLL) -> None:
         """Until the index has passed every token."""
-        last: dict[int, Version] = {}
+        last: dict[tuple[int, int], int] = {}
         for token in tokens.values():
-            last[token.partition] = max(token.version, last.get(token.partition, token.version))
+            place = (token.epoch, token.partition)
+            last[place] = max(token.offset, last.get(place, -1))
         manifests = build.manifest_store(self.settings)
         await manifests.open()
         try:
             until = time.monotonic() + DEADLINE
             while True:
                 marks = await manifests.watermarks()
-                if all(p in marks and Version.parse(marks[p]) >= version for p, version in last.items()):
+                if all(marks.get(place, -1) >= offset for place, offset in last.items()):
                     return
                 if time.monotonic() > until:
                     raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.state.folder}/logs")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topics.documents import DocumentHead, LastSeen, Metadata
-from topics.identity import DocumentRef
+from topics.identity import DocumentRef, Token
 from topics.queries import Filter, Passage
 
 Vectors = NDArray[np.float32]
@@ -96,7 +96,8 @@ class Manifest:
     """Current state of one document as Redis holds it.
 
     ``version`` None means never indexed.  ``done`` False: flipped, but event and clean-up are still owed.
-    ``doomed`` lists chunk ids of the replaced version that clean-up must delete.
+    ``doomed`` lists chunk ids of the replaced version that clean-up must delete.  ``doubted``: an audit found that the
+    objects are not what they should be, so the same version may be written and flipped to once more.
     """
 
     version: str | None = None
@@ -107,6 +108,7 @@ class Manifest:
     doomed: tuple[str, ...] = ()
     last_seen: LastSeen | None = None
     indexed_at: int = 0
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +174,26 @@ class ManifestStore(Protocol):
     async def pending(self, refs: Sequence[DocumentRef]) -> list[tuple[str, int] | None]:
         """Newest (version, ms since 1970) known to be in the log, where remembered."""
 
-    async def advance(self, watermarks: Mapping[int, str]) -> None:
-        """By partition of ``documents``: every version up to this one has reached its outcome.  Only goes up."""
+    async def doubt(self, refs: Mapping[DocumentRef, str]) -> None:
+        """Let these versions, where still current, be flipped to once more; what readers see does not change."""
 
-    async def watermarks(self) -> dict[int, str]:
-        """What :meth:`advance` recorded."""
+    async def advance(self, tokens: Sequence[Token]) -> None:
+        """Every version up to these has reached its outcome, deferred ones apart.  Only goes up."""
+
+    async def defer(self, token: Token, work: str) -> None:
+        """A piece of work on a version waits for another try: watermarks stay below it until it is settled."""
+
+    async def settle(self, token: Token, work: str) -> None:
+        """That piece of work has come to its end."""
+
+    async def watermarks(self) -> dict[tuple[int, int], int]:
+        """By (epoch, partition) of ``documents``: up to which offset every version has reached its outcome."""
+
+    async def refuse(self, token: Token, seen: LastSeen) -> None:
+        """Remember, for a day, that this very version was refused, so that whoever holds its token learns why."""
+
+    async def refusals(self, tokens: Sequence[Token]) -> dict[Token, LastSeen]:
+        """Those of the tokens whose versions were refused."""
 
     async def widen(self, parts: Mapping[DocumentRef, int]) -> dict[DocumentRef, int]:
         """Remember the most parts a document ever had downstream (1 unless told); returns what it was before."""

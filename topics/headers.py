@@ -8,7 +8,7 @@ import msgspec
 
 from topics.identity import DEFAULT_TENANT
 
-VERSION = "freshet-version"  # document version, minted once, kept through retries and redrives
+TOKEN = "freshet-token"  # place of the version in `documents`, minted once, kept through retries and redrives
 SCHEMA = "freshet-schema"  # record name and schema version, e.g. chunks/1
 PUBLISHED_AT = "freshet-published-at"  # event time at the source, ms since 1970; default is the record's timestamp
 CONTENT_TYPE = "content-type"

@@ -55,7 +55,7 @@ class Version(msgspec.Struct, frozen=True, order=True):
         return cls(int(epoch), int(offset))
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, order=True):
     """Freshness token: "at least as fresh as this record of ``documents``"."""
 
     epoch: int

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from connectors.ports import Flip, Manifest, Visible
+from connectors.state.watermarks import below
 from topics.documents import LastSeen
-from topics.identity import DocumentRef
+from topics.identity import DocumentRef, Token
 
 _NEVER = Manifest()
 
@@ -16,7 +17,9 @@ class MemoryManifests:
     def __init__(self) -> None:
         self._manifests: dict[DocumentRef, Manifest] = {}
         self._waiting: dict[DocumentRef, list[tuple[str, int]]] = {}
-        self._watermarks: dict[int, str] = {}
+        self._watermarks: dict[tuple[int, int], int] = {}
+        self._deferred: set[tuple[Token, str]] = set()
+        self._refused: dict[Token, LastSeen] = {}
         self._parts: dict[DocumentRef, int] = {}
 
     async def open(self) -> None:
@@ -36,7 +39,9 @@ class MemoryManifests:
 
     def _flip(self, flip: Flip) -> bool:
         current = self._manifests.get(flip.ref, _NEVER)
-        if current.version != flip.expected or (current.version is not None and flip.version <= current.version):
+        if current.version != flip.expected or flip.version < (current.version or ""):
+            return False
+        if flip.version == current.version and not current.doubted:
             return False
         seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
         if current.last_seen is not None and current.last_seen.version > flip.version:
@@ -89,12 +94,31 @@ class MemoryManifests:
     async def pending(self, refs: Sequence[DocumentRef]) -> list[tuple[str, int] | None]:
         return [self._waiting[ref][-1] if ref in self._waiting else None for ref in refs]
 
-    async def advance(self, watermarks: Mapping[int, str]) -> None:
-        for partition, version in watermarks.items():
-            self._watermarks[partition] = max(version, self._watermarks.get(partition, ""))
+    async def doubt(self, refs: Mapping[DocumentRef, str]) -> None:
+        for ref, version in refs.items():
+            current = self._manifests.get(ref, _NEVER)
+            if current.version == version:
+                self._manifests[ref] = replace(current, doubted=True)
 
-    async def watermarks(self) -> dict[int, str]:
-        return dict(self._watermarks)
+    async def advance(self, tokens: Sequence[Token]) -> None:
+        for token in tokens:
+            place = (token.epoch, token.partition)
+            self._watermarks[place] = max(token.offset, self._watermarks.get(place, -1))
+
+    async def defer(self, token: Token, work: str) -> None:
+        self._deferred.add((token, work))
+
+    async def settle(self, token: Token, work: str) -> None:
+        self._deferred.discard((token, work))
+
+    async def watermarks(self) -> dict[tuple[int, int], int]:
+        return below(self._watermarks, (token for token, _ in self._deferred))
+
+    async def refuse(self, token: Token, seen: LastSeen) -> None:
+        self._refused[token] = seen
+
+    async def refusals(self, tokens: Sequence[Token]) -> dict[Token, LastSeen]:
+        return {token: self._refused[token] for token in tokens if token in self._refused}
 
     async def widen(self, parts: Mapping[DocumentRef, int]) -> dict[DocumentRef, int]:
         before = {ref: self._parts.get(ref, 1) for ref in parts}

@@ -9,7 +9,7 @@ from connectors.errors import Permanent
 from connectors.ports import Flip, Manifest, ManifestChunk
 from topics.documents import DocumentHead, LastSeen, Status
 
-STATUS_FIELDS: Final = ("version", "deleted", "done", "head", "last_seen", "indexed_at")
+STATUS_FIELDS: Final = ("version", "deleted", "done", "head", "last_seen", "indexed_at", "doubted")
 CHUNK: Final = "c:"  # in front of a chunk id
 
 _HEAD = msgspec.json.Decoder(DocumentHead)
@@ -43,6 +43,14 @@ def head_of(text: str) -> DocumentHead:
         raise _damaged(error) from error
 
 
+def seen_of(text: str) -> LastSeen:
+    """An outcome; :class:`Permanent` when it is not ours."""
+    try:
+        return _SEEN.decode(text)
+    except msgspec.MsgspecError as error:
+        raise _damaged(error) from error
+
+
 def chunk_of(line: str) -> tuple[int, ManifestChunk]:
     """Ordinal and chunk of ``ordinal|hash|section``: a section may hold any character, without one there is no bar."""
     ordinal, digest, *section = line.split("|", 2)
@@ -64,6 +72,7 @@ def manifest_of(fields: Mapping[str, str | None]) -> Manifest:
             doomed=_IDS.decode(fields.get("doomed") or "[]"),
             last_seen=_SEEN.decode(seen) if seen else None,
             indexed_at=int(fields.get("indexed_at") or 0),
+            doubted=fields.get("doubted") == "1",
         )
     except (ValueError, msgspec.MsgspecError) as error:
         raise _damaged(error) from error

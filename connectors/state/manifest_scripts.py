@@ -1,20 +1,23 @@
 """The steps on a manifest that must be atomic, as Redis scripts.
 
-One HASH per document: version, deleted, done, head, doomed, last_seen, indexed_at and ``c:<chunk id>`` -> line.
+One HASH per document: version, deleted, done, head, doomed, last_seen, indexed_at, doubted and, for each chunk,
+``c:<chunk id>`` -> line.
 Versions are fixed-width text, so ``<`` on strings orders them.
 """
 
 import hashlib
 from typing import Final
 
-# Compare on exactly the expected version ('' = never indexed).  A version never goes down and never comes twice, so
-# that of two writers with the same expectation one wins.  Chunk lines are ARGV[9] and on; unpack() takes about 8000
-# values at once.  The first write is one that a full server refuses: later ones in a script are let through.
+# Compare on exactly the expected version ('' = never indexed).  A version never goes down, and comes twice only where
+# an audit doubts it, which the flip ends: of two writers with the same expectation one wins.  Chunk lines are ARGV[9]
+# and on; unpack() takes about 8000 values at once.  The first write is one that a full server refuses: later ones in a
+# script are let through.
 FLIP: Final = """
 local doc, ids = KEYS[1], KEYS[2]
 local expected, version, deleted, head, doomed, seen, at, id = unpack(ARGV, 1, 8)
 local current = redis.call('HGET', doc, 'version') or ''
-if current ~= expected or version <= current then return 0 end
+if current ~= expected or version < current then return 0 end
+if version == current and redis.call('HGET', doc, 'doubted') ~= '1' then return 0 end
 local last = redis.call('HGET', doc, 'last_seen')
 if last and cjson.decode(last)['version'] > version then seen = last end
 redis.call('HSET', doc, 'version', version)
@@ -31,6 +34,12 @@ return 1
 FINISH: Final = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'done', '1', 'doomed', '[]')
+return 1
+"""
+
+DOUBT: Final = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'doubted', '1')
 return 1
 """
 
@@ -63,7 +72,7 @@ return 1
 
 ADVANCE: Final = """
 local before = redis.call('HGET', KEYS[1], ARGV[1])
-if before and before >= ARGV[2] then return 0 end
+if before and tonumber(before) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """

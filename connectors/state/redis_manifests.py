@@ -4,20 +4,14 @@ Keys, behind the prefix; the braces are part of the key, so that a cluster keeps
 
 - ``<generation>:doc:{tenant}/doc_id``  HASH, see :mod:`connectors.state.manifest_scripts`
 - ``<generation>:ids:{tenant}``         ZSET of visible documents, all of score 0: ordered by the bytes of the id
-- ``<generation>:waiting:{tenant}/doc_id``  versions known to be in the log and not yet visible, for a day
 - ``<generation>:parts:{tenant}``       HASH doc_id -> most parts it ever had, where that is more than one
-- ``<generation>:watermarks``           HASH partition -> version
+- and what :mod:`connectors.state.redis_progress` keeps
 
 Repeating is harmless: a flip that went through is refused the second time, everything else only goes up.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
-
-from connectors.errors import Transient
 from connectors.ports import Flip, Manifest, Visible
 from connectors.state import manifest_scripts as scripts
 from connectors.state.manifest_fields import (
@@ -30,32 +24,14 @@ from connectors.state.manifest_fields import (
     manifest_of,
     waiting_of,
 )
-from connectors.state.redis_connection import calling, connect, replies
-from runtime.settings import Settings
+from connectors.state.redis_connection import calling, replies
+from connectors.state.redis_progress import RedisProgress
 from topics.documents import LastSeen
 from topics.identity import DocumentRef
 
-_WAITING_SECONDS = 86400
 
-
-class RedisManifests:
+class RedisManifests(RedisProgress):
     """:class:`connectors.ports.ManifestStore` of one generation."""
-
-    def __init__(self, settings: Settings, generation: str | None = None) -> None:
-        self._settings = settings.redis
-        self._generation = f"{settings.kafka.prefix}:{generation or settings.documents.generation}"
-        self._client: Redis | None = None
-
-    async def open(self) -> None:
-        if self._client is None:
-            self._client = connect(self._settings.state_url, self._settings, text=True)
-        async with calling(self._settings, "open manifests"):
-            await self._redis.ping()
-
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
 
     async def read(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
         async with calling(self._settings, "read manifests"):
@@ -110,34 +86,10 @@ class RedisManifests:
                     found[ref, chunk_id] = Visible(version, decoded, chunk_of(line)[1].section, since)
         return [found.get(hit) for hit in hits]
 
-    async def accepted(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
-        calls = [
-            ([self._waiting(ref), self._document(ref)], [version, at, _WAITING_SECONDS])
-            for ref, (version, at) in versions.items()
-        ]
-        async with calling(self._settings, "remember acceptance"):
-            await self._run(scripts.ACCEPT, calls)
-
-    async def pending(self, refs: Sequence[DocumentRef]) -> list[tuple[str, int] | None]:
-        if not refs:
-            return []
-        async with calling(self._settings, "read acceptances"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.mget([self._waiting(ref) for ref in refs])
-            [texts] = await replies(pipe)
-            return [waiting_of(text)[-1] if text else None for text in texts]
-
-    async def advance(self, watermarks: Mapping[int, str]) -> None:
-        calls = [([self._watermarks], [partition, version]) for partition, version in watermarks.items()]
-        async with calling(self._settings, "advance"):
-            await self._run(scripts.ADVANCE, calls)
-
-    async def watermarks(self) -> dict[int, str]:
-        async with calling(self._settings, "read watermarks"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hgetall(self._watermarks)
-            [fields] = await replies(pipe)
-            return {int(partition): version for partition, version in fields.items()}
+    async def doubt(self, refs: Mapping[DocumentRef, str]) -> None:
+        calls = [([self._document(ref)], [version]) for ref, version in refs.items()]
+        async with calling(self._settings, "doubt"):
+            await self._run(scripts.DOUBT, calls)
 
     async def widen(self, parts: Mapping[DocumentRef, int]) -> dict[DocumentRef, int]:
         calls = [([self._parts(ref.tenant)], [ref.doc_id, count]) for ref, count in parts.items()]
@@ -154,46 +106,8 @@ class RedisManifests:
             [ids] = await replies(pipe)
             return list(ids)
 
-    @property
-    def _redis(self) -> Redis:
-        if self._client is None:
-            raise Transient("manifests are not open", reason="closed")
-        return self._client
-
-    def _document(self, ref: DocumentRef) -> str:
-        return f"{self._generation}:doc:{{{ref.tenant}}}/{ref.doc_id}"
-
     def _ids(self, tenant: str) -> str:
-        return f"{self._generation}:ids:{{{tenant}}}"
-
-    def _waiting(self, ref: DocumentRef) -> str:
-        return f"{self._generation}:waiting:{{{ref.tenant}}}/{ref.doc_id}"
+        return self._key(f"ids:{{{tenant}}}")
 
     def _parts(self, tenant: str) -> str:
-        return f"{self._generation}:parts:{{{tenant}}}"
-
-    @property
-    def _watermarks(self) -> str:
-        return f"{self._generation}:watermarks"
-
-    async def _run(self, script: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Run a script once per call, in one round trip (two when the server has not seen it since its start)."""
-        answers = await self._evaluate(scripts.sha(script), calls)
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            await self._redis.script_load(script)
-            for i, answer in zip(
-                unknown, await self._evaluate(scripts.sha(script), [calls[i] for i in unknown]), strict=True
-            ):
-                answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    async def _evaluate(self, name: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for keys, arguments in calls:
-            pipe.evalsha(name, len(keys), *keys, *arguments)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers
+        return self._key(f"parts:{{{tenant}}}")

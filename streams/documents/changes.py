@@ -8,26 +8,27 @@ from streams.outcome import Output, Record, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError, decode_any, encode, schema_header
 from topics.documents import DocumentPart, DocumentRefused, LastSeen
-from topics.headers import PUBLISHED_AT, TRACEPARENT, VERSION
-from topics.identity import DocumentRef, IdentityError, Version, event_key, parse_part_key, part_key
+from topics.headers import PUBLISHED_AT, TOKEN, TRACEPARENT
+from topics.identity import DocumentRef, IdentityError, Token, event_key, parse_part_key, part_key
 from topics.spec import TopicSpec
 
 REFUSED_KEY = "refused"
-_PASSED_ON = (VERSION, PUBLISHED_AT, TRACEPARENT)
+_PASSED_ON = (TOKEN, PUBLISHED_AT, TRACEPARENT)
 
 
-def identify(record: Record) -> tuple[DocumentRef, str, str]:
-    """Document, part and version that a record of ``chunks`` or ``vectors`` is about; from key and headers alone."""
+def identify(record: Record) -> tuple[DocumentRef, str, Token]:
+    """Document, part and token that a record of ``chunks`` or ``vectors`` is about; from key and headers alone."""
     try:
         ref, part = parse_part_key(record.key or b"")
-        return ref, part, str(Version.parse(record.headers.get(VERSION, b"").decode()))
+        return ref, part, Token.parse(record.headers.get(TOKEN, b"").decode())
     except (IdentityError, UnicodeDecodeError) as error:
-        raise DecodeError(f"key or {VERSION} header: {error}") from error
+        raise DecodeError(f"key or {TOKEN} header: {error}") from error
 
 
 def read_change(record: Record) -> Change | DocumentRefused | None:
     """What a record of ``chunks`` or ``vectors`` says; None for a retired part.  Raises :class:`DecodeError`."""
-    ref, part, version = identify(record)
+    ref, part, token = identify(record)
+    version = str(token.version)
     if record.value is None:
         return Change(ref, version, None, published_at(record)) if part == "0" else None
     value = decode_any(record.value, record.headers, (DocumentPart, DocumentRefused))
@@ -55,17 +56,21 @@ def part_output(topic: TopicSpec, part: DocumentPart, partition: int, headers: M
 
 
 def refused_output(
-    topic: TopicSpec, ref: DocumentRef, version: str, status: RefusedStatus, reason: str, partition: int
+    topic: TopicSpec, ref: DocumentRef, token: Token, status: RefusedStatus, reason: str, partition: int
 ) -> Output:
     """Tells the stages behind ``topic`` that a version will not come."""
+    version = str(token.version)
     value = DocumentRefused(tenant=ref.tenant, doc_id=ref.doc_id, version=version, status=status, reason=reason[:1000])
-    headers = {VERSION: version.encode(), **schema_header(value)}
+    headers = {TOKEN: str(token).encode(), **schema_header(value)}
     return Output(topic, part_key(ref, REFUSED_KEY), encode(value), partition, headers)
 
 
-async def record_outcome(manifests: ManifestStore, ref: DocumentRef, seen: LastSeen, partition: int) -> Output:
+async def record_outcome(
+    manifests: ManifestStore, ref: DocumentRef, token: Token, seen: LastSeen, partition: int
+) -> Output:
     """Put a version that makes nothing visible on record; returns the index event that says so."""
     await manifests.see(ref, seen)
+    await manifests.refuse(token, seen)
     (manifest,) = await manifests.read([ref])
     event = event_of(ref, manifest, manifest.last_seen or seen)
     return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partition, schema_header(event))

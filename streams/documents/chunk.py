@@ -20,8 +20,8 @@ from streams.documents.refused import Refused
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.documents import DocumentPart
-from topics.headers import PUBLISHED_AT, TRACEPARENT, VERSION
-from topics.identity import DocumentRef, IdentityError, Version, parse_document_key, part_key, partition_of
+from topics.headers import PUBLISHED_AT, TOKEN, TRACEPARENT
+from topics.identity import DocumentRef, IdentityError, Token, parse_document_key, part_key, partition_of
 
 log = logger(__name__)
 
@@ -31,7 +31,7 @@ class Cut:
     """One record, read: the parts of its version, none for a delete."""
 
     ref: DocumentRef
-    version: Version
+    token: Token
     parts: Sequence[DocumentPart]
 
 
@@ -70,8 +70,10 @@ class Chunk:
             ref = parse_document_key(record.key, self._tenants)
         except IdentityError:
             return []
-        version = str(Version(self._kafka.epoch, record.offset))
-        return [refused_output(registry.CHUNKS, ref, version, status, reason, record.partition)]
+        return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, record.partition)]
+
+    def _token(self, record: Record) -> Token:
+        return Token(self._kafka.epoch, record.partition, record.offset)
 
     def _read(self, record: Record) -> Cut | Refuse:
         try:
@@ -85,9 +87,9 @@ class Chunk:
                 "set partitioner=murmur2_random in the producer",
                 "partition",
             )
-        version = Version(self._kafka.epoch, record.offset)
+        token = self._token(record)
         if record.value is None:
-            return Cut(ref, version, [])
+            return Cut(ref, token, [])
         try:
             source = read_document(
                 record.value,
@@ -98,7 +100,7 @@ class Chunk:
             parts = build_parts(
                 self._settings.generation,
                 ref,
-                version,
+                token.version,
                 source,
                 self._count,
                 self._settings,
@@ -106,10 +108,10 @@ class Chunk:
             )
         except Refused as error:
             return Refuse(str(error), "unreadable")
-        return Cut(ref, version, parts)
+        return Cut(ref, token, parts)
 
     def _outputs(self, record: Record, cut: Cut, most: int) -> list[Output]:
-        headers = {VERSION: str(cut.version).encode()}
+        headers = {TOKEN: str(cut.token).encode()}
         when = cut.parts[0].head.published_at if cut.parts else published_at(record)
         headers[PUBLISHED_AT] = str(when).encode()
         if TRACEPARENT in record.headers:
@@ -121,7 +123,7 @@ class Chunk:
     async def _accept(self, records: Sequence[Record], read: Sequence[Cut | Refuse]) -> None:
         """Note which versions are in the log; losing the note costs a metric, never a document."""
         known = {
-            cut.ref: (str(cut.version), record.timestamp)
+            cut.ref: (str(cut.token.version), record.timestamp)
             for record, cut in zip(records, read, strict=True)
             if isinstance(cut, Cut)
         }

@@ -4,6 +4,7 @@ A chunk that the document has already, by identity hash, keeps its object; every
 id of this version; an object that is not in the current manifest is never revived.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Change:
 def new_chunks(generation: str, change: Change, current: Manifest) -> list[StoredChunk]:
     """Objects of this part that the document does not have yet."""
     assert change.part is not None
-    known = {chunk.hash for chunk in current.chunks.values()}
+    known = {chunk.hash for chunk in _kept(current).values()}
     head, version = change.part.head, Version.parse(change.version)
     return [
         StoredChunk(
@@ -59,7 +60,7 @@ def flip_to(change: Change, current: Manifest, now: int) -> Flip:
         chunks: dict[str, ManifestChunk] = {}
     else:
         assert change.part.outline is not None
-        ids = {chunk.hash: id_ for id_, chunk in current.chunks.items()}
+        ids = {chunk.hash: id_ for id_, chunk in _kept(current).items()}
         chunks = {ids.get(r.hash, r.id): ManifestChunk(r.hash, r.section) for r in change.part.outline}
     doomed = tuple(id_ for id_ in (*current.chunks, *current.doomed) if id_ not in chunks)
     return Flip(
@@ -72,6 +73,11 @@ def flip_to(change: Change, current: Manifest, now: int) -> Flip:
         doomed=doomed,
         indexed_at=now,
     )
+
+
+def _kept(current: Manifest) -> Mapping[str, ManifestChunk]:
+    """Chunks whose objects a new version may keep: none of a manifest that is in doubt."""
+    return {} if current.doubted else current.chunks
 
 
 def event_of(ref: DocumentRef, manifest: Manifest, seen: LastSeen) -> IndexEvent:

@@ -67,10 +67,10 @@ class Embed:
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """Pass the bad news on."""
         try:
-            ref, _, version = identify(record)
+            ref, _, token = identify(record)
         except DecodeError:
             return []
-        return [refused_output(registry.VECTORS, ref, version, status, reason, record.partition)]
+        return [refused_output(registry.VECTORS, ref, token, status, reason, record.partition)]
 
     async def _known(self, hashes: Sequence[str]) -> dict[str, bytes]:
         try:

@@ -21,7 +21,7 @@ from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse
 from topics import registry
 from topics.codec import DecodeError, encode, schema_header
 from topics.documents import DocumentRefused, LastSeen
-from topics.identity import DocumentRef, event_key
+from topics.identity import DocumentRef, Token, event_key
 
 MAX_ROUNDS = 20  # lost races for one flip in a row: another writer is at work, so back off
 
@@ -48,7 +48,7 @@ class Index:
             if change is None:
                 outcomes[number] = Drop("retired-part")
             elif isinstance(change, DocumentRefused):
-                outcomes[number] = Emit([await self._refused(change, record.partition)])
+                outcomes[number] = Emit([await self._refused(change, record)])
             else:
                 changes.append((number, change))
         for wave in waves(changes):
@@ -63,28 +63,31 @@ class Index:
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """A dead-lettered record ends the wait for its version, if it can be told which that was."""
         try:
-            ref, _, version = identify(record)
+            ref, _, token = identify(record)
         except DecodeError:
             return []
+        version = str(token.version)
         seen = LastSeen(version=version, status=status, reason=reason[:1000], at=millis(self._clock.now()))
-        output = await record_outcome(self._manifests, ref, seen, record.partition)
+        output = await record_outcome(self._manifests, ref, token, seen, record.partition)
         await self._advance([record])
         return [output]
 
     async def _advance(self, records: Sequence[Record]) -> None:
         """Let freshness tokens up to here end: a partition is worked off in order."""
-        marks: dict[int, str] = {}
+        marks: dict[tuple[int, int], Token] = {}
         for record in records:
             with contextlib.suppress(DecodeError):
-                marks[record.partition] = max(marks.get(record.partition, ""), identify(record)[2])
-        await self._manifests.advance(marks)
+                token = identify(record)[2]
+                place = (token.epoch, token.partition)
+                marks[place] = max(marks.get(place, token), token)
+        await self._manifests.advance(list(marks.values()))
 
-    async def _refused(self, refused: DocumentRefused, partition: int) -> Output:
+    async def _refused(self, refused: DocumentRefused, record: Record) -> Output:
         seen = LastSeen(
             version=refused.version, status=refused.status, reason=refused.reason, at=millis(self._clock.now())
         )
-        ref = DocumentRef(refused.tenant, refused.doc_id)
-        return await record_outcome(self._manifests, ref, seen, partition)
+        ref, _, token = identify(record)
+        return await record_outcome(self._manifests, ref, token, seen, record.partition)
 
     async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, str]:
         """Bring each document (one change per document) to its new version; returns those that needed no work."""
@@ -96,6 +99,8 @@ class Index:
             for ref, change in list(open_.items()):
                 manifest = current[ref]
                 if manifest.version is None or manifest.version < change.version:
+                    continue
+                if manifest.doubted and manifest.version == change.version:
                     continue
                 if manifest.version == change.version and not manifest.done:
                     owed[ref] = change.version

@@ -21,7 +21,7 @@ from streams.queries.events import Teller
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.headers import Hop
-from topics.identity import Token, Version
+from topics.identity import Token
 from topics.queries import Passage, Question, Retrieval
 
 OVERFETCH = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
@@ -138,7 +138,7 @@ class Retrieve:
         lacking = tokens
         while lacking:
             marks = await self._manifests.watermarks()
-            lacking = [t for t in lacking if t.version > Version.parse(marks.get(t.partition, "0.0"))]
+            lacking = [t for t in lacking if t.offset > marks.get((t.epoch, t.partition), -1)]
             if not lacking or time.monotonic() > until:
                 break
             await asyncio.sleep(POLL)

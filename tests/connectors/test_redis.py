@@ -24,6 +24,7 @@ from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
+from topics.identity import Token
 
 pytestmark = pytest.mark.servers
 
@@ -87,7 +88,7 @@ async def test_generations_share_nothing(own: Settings) -> None:
     for store in (one, two):
         await store.open()
     assert await one.flip([flip(1)]) == [True]
-    await one.advance({0: "1"})
+    await one.advance([Token(1, 0, 1)])
     await one.accepted({REF: ("9", 9)})
     assert await two.flip([flip(1)]) == [True]
     assert await two.watermarks() == {}

@@ -6,7 +6,7 @@ from runtime import metrics
 from runtime.settings import Documents, Settings
 from tests.flow.inline import Lanes
 from topics import registry
-from topics.identity import DocumentRef, Version
+from topics.identity import DocumentRef
 
 TEXT = "# Pumps\n\nThe red pump moves water. It runs at night.\n\n# Valves\n\nThe green valve closes by hand."
 
@@ -141,7 +141,8 @@ async def test_unreadable_documents_are_told(value: bytes, says: str) -> None:
     assert event.version == str(first.version)
     assert (event.last_seen.version, event.last_seen.status) == (str(bad.version), "rejected")
     assert says in (event.last_seen.reason or "")
-    assert Version.parse((await lanes.manifests.watermarks())[bad.partition]) == bad.version
+    assert (await lanes.manifests.watermarks())[1, bad.partition] == bad.offset
+    assert (await lanes.manifests.refusals([first, bad])).keys() == {bad}
 
 
 async def test_wrong_partition_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.ports import Flip, Manifest, ManifestChunk, ManifestStore, Visible
 from topics.documents import DocumentHead, LastSeen
-from topics.identity import DocumentRef, Version
+from topics.identity import DocumentRef, Token, Version
 
 REF = DocumentRef("acme", "guides/start")
 HEAD = DocumentHead(title="Start", metadata={"lang": "en", "n": 3}, access=["staff"], published_at=1)
@@ -85,7 +85,9 @@ class ManifestContract:
         assert await manifests.widen({}) == {}
         await manifests.finish({})
         await manifests.accepted({})
-        await manifests.advance({})
+        await manifests.advance([])
+        await manifests.doubt({})
+        assert await manifests.refusals([]) == {}
 
     async def test_flip_reads_back_whole(self, manifests: ManifestStore) -> None:
         """A flip is read back as it was written, chunks in order, odd sections included."""
@@ -306,11 +308,47 @@ class ManifestContract:
         assert await manifests.pending([REF]) == [(at(199), 199)]
 
     async def test_watermarks_only_go_up(self, manifests: ManifestStore) -> None:
-        """A watermark is kept per partition and never moves back."""
+        """A watermark is kept per epoch and partition, compared as a number, and never moves back."""
         assert await manifests.watermarks() == {}
-        await manifests.advance({0: at(10), 3: at(7)})
-        await manifests.advance({0: at(9), 3: at(8)})
-        assert await manifests.watermarks() == {0: at(10), 3: at(8)}
+        await manifests.advance([Token(1, 0, 10), Token(1, 3, 7), Token(2, 0, 1)])
+        await manifests.advance([Token(1, 0, 9), Token(1, 3, 8)])
+        assert await manifests.watermarks() == {(1, 0): 10, (1, 3): 8, (2, 0): 1}
+
+    async def test_watermarks_stay_below_what_is_deferred(self, manifests: ManifestStore) -> None:
+        """A version that waits for another try holds its partition's watermark until all its work is settled."""
+        await manifests.defer(Token(1, 0, 5), "embed-0")
+        await manifests.defer(Token(1, 0, 5), "embed-1")
+        await manifests.defer(Token(1, 0, 8), "index-0")
+        await manifests.defer(Token(1, 3, 0), "chunk")
+        await manifests.advance([Token(1, 0, 10), Token(1, 3, 7)])
+        assert await manifests.watermarks() == {(1, 0): 4}
+        await manifests.settle(Token(1, 0, 5), "embed-0")
+        await manifests.settle(Token(1, 3, 0), "chunk")
+        assert await manifests.watermarks() == {(1, 0): 4, (1, 3): 7}
+        await manifests.settle(Token(1, 0, 5), "embed-1")
+        await manifests.settle(Token(1, 0, 5), "embed-1")
+        assert await manifests.watermarks() == {(1, 0): 7, (1, 3): 7}
+
+    async def test_refusals_are_told_by_token(self, manifests: ManifestStore) -> None:
+        """Whoever holds the token of a refused version learns why; other tokens say nothing."""
+        seen = LastSeen(version=at(5), status="rejected", reason="no text | at all", at=9)
+        await manifests.refuse(Token(1, 2, 5), seen)
+        assert await manifests.refusals([Token(1, 2, 5), Token(1, 1, 5), Token(1, 2, 6)]) == {Token(1, 2, 5): seen}
+
+    async def test_doubt_lets_a_version_come_once_more(self, manifests: ManifestStore) -> None:
+        """A doubted version stays visible, may be flipped to again exactly once, and no older one may."""
+        await manifests.flip([flip(5)])
+        await manifests.finish({REF: at(5)})
+        await manifests.doubt({REF: at(4), DocumentRef("acme", "unknown"): at(1)})
+        assert await manifests.flip([flip(5, 5)]) == [False]
+        await manifests.doubt({REF: at(5)})
+        assert (await manifests.read([REF]))[0].doubted
+        assert (await manifests.visible([(REF, "c1")]))[0] is not None
+        assert await manifests.flip([flip(4, 5)]) == [False]
+        again = flip(5, 5, has=chunks("c3"))
+        assert await manifests.flip([again, again]) == [True, False]
+        [manifest] = await manifests.read([REF])
+        assert (manifest.doubted, manifest.done, list(manifest.chunks)) == (False, False, ["c3"])
 
     async def test_widen_returns_what_was_before(self, manifests: ManifestStore) -> None:
         """The most parts ever had is remembered, 1 unless told."""

@@ -1,0 +1,70 @@
+"""What all that one generation keeps in Redis has in common: a client, key names, scripts run in one round trip."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from connectors.errors import Transient
+from connectors.state import manifest_scripts as scripts
+from connectors.state.redis_connection import calling, connect
+from runtime.settings import Settings
+from topics.identity import DocumentRef
+
+
+class RedisGeneration:
+    """A connection to the *state* role, bound to one generation."""
+
+    def __init__(self, settings: Settings, generation: str | None = None) -> None:
+        self._settings = settings.redis
+        self._generation = f"{settings.kafka.prefix}:{generation or settings.documents.generation}"
+        self._client: Redis | None = None
+
+    async def open(self) -> None:
+        if self._client is None:
+            self._client = connect(self._settings.state_url, self._settings, text=True)
+        async with calling(self._settings, "open manifests"):
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    @property
+    def _redis(self) -> Redis:
+        if self._client is None:
+            raise Transient("manifests are not open", reason="closed")
+        return self._client
+
+    def _key(self, name: str) -> str:
+        return f"{self._generation}:{name}"
+
+    def _document(self, ref: DocumentRef) -> str:
+        return self._key(f"doc:{{{ref.tenant}}}/{ref.doc_id}")
+
+    def _waiting(self, ref: DocumentRef) -> str:
+        return self._key(f"waiting:{{{ref.tenant}}}/{ref.doc_id}")
+
+    async def _run(self, script: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Run a script once per call, in one round trip (two when the server has not seen it since its start)."""
+        answers = await self._evaluate(scripts.sha(script), calls)
+        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            await self._redis.script_load(script)
+            for i, answer in zip(
+                unknown, await self._evaluate(scripts.sha(script), [calls[i] for i in unknown]), strict=True
+            ):
+                answers[i] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    async def _evaluate(self, name: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipe.evalsha(name, len(keys), *keys, *arguments)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers
