@@ -1,7 +1,16 @@
 """Settings to adapters; the only list of adapters.  Imports are local: a process loads what it uses."""
 
-from connectors.ports import AnswerModel, DeliveryLedger, EmbeddingCache, Encoder, ManifestStore, VectorStore
+from connectors.ports import (
+    AnswerModel,
+    DeliveryLedger,
+    EmbeddingCache,
+    Encoder,
+    ManifestStore,
+    TopicLog,
+    VectorStore,
+)
 from runtime.settings import Settings
+from topics.spec import TopicSpec
 
 
 def manifest_store(settings: Settings) -> ManifestStore:
@@ -14,6 +23,12 @@ def delivery_ledger(settings: Settings) -> DeliveryLedger:
     from connectors.state.redis_deliveries import RedisDeliveries
 
     return RedisDeliveries(settings)
+
+
+def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:
+    from connectors.kafka.topic_log import KafkaTopicLog
+
+    return KafkaTopicLog(settings.kafka, spec.full_name(settings.kafka.prefix, settings.documents.generation))
 
 
 def embedding_cache(settings: Settings) -> EmbeddingCache:

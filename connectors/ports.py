@@ -202,6 +202,40 @@ class ManifestStore(Protocol):
         """Ids of a tenant's visible documents in code-point order of UTF-8, beginning behind ``after``."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """A record of a topic, read without a group; ``timestamp`` is ms since 1970."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+    timestamp: int
+
+
+class TopicLog(Protocol):
+    """One topic read from any place, again and again; joins no group, commits nothing."""
+
+    async def open(self) -> None:
+        """Connect; raises :class:`Transient` while broker or topic is not there."""
+
+    async def close(self) -> None: ...
+
+    async def starts(self) -> dict[int, int]:
+        """First offset that each partition still has."""
+
+    async def ends(self) -> dict[int, int]:
+        """Offset behind the last readable record of each partition."""
+
+    async def read(self, places: Mapping[int, int], seconds: float) -> tuple[list[LoggedRecord], dict[int, int]]:
+        """Records from these places (partition -> offset) on, in order within a partition, and where to go on.
+
+        Returns as soon as there are some, nothing new after ``seconds``.  The places to go on from may be ahead of the
+        last record by what compaction and transactions left out, so reading to :meth:`ends` always comes to an end.
+        """
+
+
 class DeliveryLedger(Protocol):
     """How often a record was begun and not finished, remembered outside the process."""
 

@@ -1,0 +1,106 @@
+"""One topic, read without a group, through aiokafka."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connectors.errors import Transient
+from connectors.ports import LoggedRecord
+from runtime.settings import Kafka
+from topics.headers import read_headers
+
+_BATCH = 500  # records at once: bounds memory together with the fetch size
+_FETCH_BYTES = 9 * 1024 * 1024  # of one partition: no less than the largest record
+
+
+class KafkaTopicLog:
+    """:class:`connectors.ports.TopicLog`.  One reader at a time."""
+
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._kafka, self._topic = kafka, topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._partitions: list[TopicPartition] = []
+        self._places: dict[int, int] = {}  # where the consumer stands
+
+    async def open(self) -> None:
+        if self._consumer is not None:
+            return
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._kafka.brokers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            request_timeout_ms=int(self._kafka.request_timeout * 1000),
+        )
+        async with self._calling("open"):
+            try:
+                await consumer.start()
+                numbers = consumer.partitions_for_topic(self._topic) or await self._look_up(consumer)
+                self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+                consumer.assign(self._partitions)
+            except BaseException:
+                await consumer.stop()
+                raise
+        self._consumer, self._places = consumer, {}
+
+    async def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def starts(self) -> dict[int, int]:
+        async with self._calling("first offsets"):
+            found = await self._open.beginning_offsets(self._partitions)
+        return {place.partition: offset for place, offset in found.items()}
+
+    async def ends(self) -> dict[int, int]:
+        async with self._calling("last offsets"):
+            found = await self._open.end_offsets(self._partitions)
+        return {place.partition: offset for place, offset in found.items()}
+
+    async def read(self, places: Mapping[int, int], seconds: float) -> tuple[list[LoggedRecord], dict[int, int]]:
+        consumer = self._open
+        wanted = [place for place in self._partitions if place.partition in places]
+        async with self._calling("read"):
+            for place in self._partitions:
+                number = place.partition
+                if number not in places:
+                    consumer.pause(place)
+                    continue
+                consumer.resume(place)
+                if self._places.get(number) != places[number]:
+                    consumer.seek(place, places[number])
+            found = await consumer.getmany(*wanted, timeout_ms=int(seconds * 1000), max_records=_BATCH)
+            self._places = {place.partition: await consumer.position(place) for place in wanted}
+        records = [
+            LoggedRecord(m.partition, m.offset, m.key, m.value, read_headers(m.headers), m.timestamp)
+            for messages in found.values()
+            for m in messages
+        ]
+        return records, dict(self._places)
+
+    async def _look_up(self, consumer: AIOKafkaConsumer) -> set[int]:
+        await consumer._client.force_metadata_update()  # it knows only topics that somebody has asked for
+        await consumer.topics()
+        numbers = consumer.partitions_for_topic(self._topic)
+        if not numbers:
+            raise Transient(f"topic {self._topic} is not there: run `freshet topics apply`", reason="topic")
+        return set(numbers)
+
+    @property
+    def _open(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise Transient(f"{self._topic} is not open", reason="closed")
+        return self._consumer
+
+    @asynccontextmanager
+    async def _calling(self, doing: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._kafka.request_timeout):
+                yield
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise Transient(f"{self._topic}, {doing}: {error!r}", reason="broker") from error
