@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from connectors.errors import Transient
 from connectors.kafka.topic_log import KafkaTopicLog
