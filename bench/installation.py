@@ -6,7 +6,6 @@ What a user runs beside it is not touched, and every run begins with empty topic
 import asyncio
 import os
 import secrets
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +15,7 @@ import redis
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors import build
-from deploy.local import stack
-from deploy.local.environment import local_environment
-from deploy.local.state import State, state_folder
-from deploy.local.status import report
+from deploy.local.own_stack import OwnStack, own_stack
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DocumentRef, Token
@@ -33,7 +29,7 @@ POLL = 0.05  # seconds between looks: seldom enough to leave the cores to what i
 class Installation:
     """A running Freshet, and the doors a benchmark needs."""
 
-    state: State
+    stack: OwnStack
     settings: Settings
 
     def __post_init__(self) -> None:
@@ -80,7 +76,7 @@ class Installation:
                 if all(marks.get(place, -1) >= offset for place, offset in last.items()):
                     return
                 if time.monotonic() > until:
-                    raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.state.folder}/logs")
+                    raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.stack.state.folder}/logs")
                 await asyncio.sleep(poll)
         finally:
             await manifests.close()
@@ -99,27 +95,14 @@ class Installation:
         """Empty the embedding cache: what is measured must be encoded."""
         redis.Redis.from_url(self.settings.redis.cache_url).flushdb()
 
-    def pid(self, name: str) -> int:
-        for process in report(self.state)["processes"]:
-            if process["name"] == name and process["pid"]:
-                return int(process["pid"])
-        raise RuntimeError(f"{name} does not run")
-
     def kill(self, name: str) -> None:
         """kill -9 of one of our own processes."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        self.stack.send(name)
 
 
 @contextmanager
 def installation() -> Iterator[Installation]:
     """Bring it up, and take it down again."""
-    state = state_folder(state_folder().folder / "bench")
-    user = {name: value for name, value in os.environ.items() if not name.startswith(("FRESHET_", "LLM_"))}
-    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    user["FRESHET_PREFIX"] = f"b{secrets.token_hex(4)}"
-    up = stack.up(state, user, print)
-    try:
-        settings = Settings.from_env(local_environment(up.ports, user))
-        yield Installation(state, settings)
-    finally:
-        stack.down(state, print)
+    base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
+    with own_stack("bench", base, FRESHET_PREFIX=f"b{secrets.token_hex(4)}") as stack:
+        yield Installation(stack, Settings.from_env(stack.environment))
