@@ -5,16 +5,19 @@ What a user runs beside it is not touched, and every run begins with empty topic
 
 import asyncio
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx
 import redis
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors import build
+from connectors.ports import Manifest
 from deploy.local.own_stack import OwnStack, own_stack
 from runtime.settings import Settings
 from topics import registry
@@ -23,6 +26,12 @@ from topics.identity import DocumentRef, Token
 PORT_BASE = "18500"
 DEADLINE = 300.0  # seconds for a batch of documents to become searchable
 POLL = 0.05  # seconds between looks: seldom enough to leave the cores to what is measured
+
+COUNTERS = {
+    "encodes": ("embed", "freshet_chunks_encoded_total"),
+    "written": ("index", "freshet_store_objects_written_total"),
+    "deleted": ("index", "freshet_store_objects_deleted_total"),
+}
 
 
 @dataclass
@@ -83,13 +92,28 @@ class Installation:
 
     async def chunks(self, doc_ids: list[str]) -> dict[str, int]:
         """How many chunks of each document are visible."""
+        found = await self.manifests(doc_ids)
+        return {doc_id: len(m.chunks) for doc_id, m in zip(doc_ids, found, strict=True) if not m.deleted}
+
+    async def manifests(self, doc_ids: list[str]) -> list[Manifest]:
+        """What is visible of each document."""
         manifests = build.manifest_store(self.settings)
         await manifests.open()
         try:
-            found = await manifests.read([DocumentRef("default", doc_id) for doc_id in doc_ids])
-            return {doc_id: len(m.chunks) for doc_id, m in zip(doc_ids, found, strict=True) if not m.deleted}
+            return await manifests.read([DocumentRef("default", doc_id) for doc_id in doc_ids])
         finally:
             await manifests.close()
+
+    async def counts(self, http: httpx.AsyncClient) -> dict[str, float]:
+        """How many texts were encoded, objects written and deleted, since the workers started."""
+        found = {}
+        for name, (worker, metric) in COUNTERS.items():
+            page = (await http.get(self.stack.metrics(worker))).text
+            line = re.search(rf"^{metric} (\S+)$", page, re.MULTILINE)
+            if line is None:
+                raise RuntimeError(f"{worker} does not tell {metric}")
+            found[name] = float(line[1])
+        return found
 
     def forget_vectors(self) -> None:
         """Empty the embedding cache: what is measured must be encoded."""
@@ -104,5 +128,5 @@ class Installation:
 def installation() -> Iterator[Installation]:
     """Bring it up, and take it down again."""
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    with own_stack("bench", base, FRESHET_PREFIX=f"b{secrets.token_hex(4)}") as stack:
+    with own_stack("bench", base, {"FRESHET_PREFIX": f"b{secrets.token_hex(4)}"}) as stack:
         yield Installation(stack, Settings.from_env(stack.environment))

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.retriever:
         settings["FRESHET_WORKERS"] = "retrieve=0"
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    with own_stack("chaos", base, **settings) as stack, _replacement(options.retriever, stack):
+    with own_stack("chaos", base, settings) as stack, _replacement(options.retriever, stack):
         history = asyncio.run(_drive(stack, options))
     history.save(options.out)
     violations = judge(history)

@@ -14,6 +14,7 @@ from deploy.local.environment import local_environment
 from deploy.local.readiness import Tell
 from deploy.local.state import State, state_folder
 from deploy.local.status import report
+from deploy.local.supervisor import Supervisor
 
 _USERS = ("FRESHET_", "LLM_")  # settings that are the user's own affair
 
@@ -42,13 +43,36 @@ class OwnStack:
             raise RuntimeError(f"{name} does not run")
         os.kill(pid, number)
 
+    def metrics(self, worker: str) -> str:
+        """Address of a worker's metrics."""
+        return f"http://127.0.0.1:{self.state.plan()['programs'][worker]['ports']['metrics']}/metrics"
+
+    def stop(self, *names: str) -> None:
+        """Stop programs, gracefully; returns when they have ended."""
+        for name in names:
+            self._supervisor.stop(name)
+
+    def start(self, *names: str) -> None:
+        """Start programs that were stopped; returns at once."""
+        for name in names:
+            self._supervisor.start_one(name)
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        found = Supervisor.connect(self.state)
+        if found is None:
+            raise RuntimeError("the stack does not run")
+        return found
+
 
 @contextmanager
-def own_stack(name: str, port_base: str, tell: Tell = print, **settings: str) -> Iterator[OwnStack]:
+def own_stack(
+    name: str, port_base: str, settings: Mapping[str, str] | None = None, tell: Tell = print
+) -> Iterator[OwnStack]:
     """Bring it up, with these ``FRESHET_*`` settings, and take it down again."""
     state = state_folder(state_folder().folder / name)
     user = {key: value for key, value in os.environ.items() if not key.startswith(_USERS)}
-    user |= {"FRESHET_PORT_BASE": port_base, **settings}
+    user |= {"FRESHET_PORT_BASE": port_base, **(settings or {})}
     up = stack.up(state, user, tell)
     try:
         yield OwnStack(state, local_environment(up.ports, user))

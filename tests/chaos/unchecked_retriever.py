@@ -20,5 +20,5 @@ class Unchecked(RedisManifests):
 
 
 if __name__ == "__main__":
-    RedisManifests.visible = Unchecked.visible  # type: ignore[method-assign]
+    RedisManifests.visible = Unchecked.visible  # type: ignore[assignment, method-assign]
     run("retrieve", Settings.from_env())

@@ -135,7 +135,7 @@ async def test_a_flip_during_the_search_never_shows_half() -> None:
             await lanes.put("herons", f"# One\n\n{same}\n\n{more}".encode(), content_type=b"text/markdown")
         return hits
 
-    lanes.store.search = changing  # type: ignore[method-assign]
+    lanes.store.search = changing  # type: ignore[assignment, method-assign]
     found = last(await lanes.ask("What is said about herons?", mode="retrieve", k=20)).data["retrieval"]
     assert {p["chunk_id"] for p in found["passages"]} == {c.id for c in lanes.event("herons").manifest}
     assert len(found["passages"]) > 1 and not found.get("degraded")
