@@ -44,8 +44,6 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     console.print(f"seed {options.seed}")
     settings = {"FRESHET_PREFIX": f"c{options.seed:x}", "FRESHET_POISON_LIMIT": "20"}
-    if options.retriever:
-        settings["FRESHET_WORKERS"] = "retrieve=0"
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
     with own_stack("chaos", base, settings) as stack, _replacement(options.retriever, stack):
         history = asyncio.run(_drive(stack, options))
@@ -98,6 +96,7 @@ def _replacement(command: str | None, stack: OwnStack) -> Iterator[None]:
     if not command:
         yield
         return
+    stack.stop("retrieve")
     child = subprocess.Popen(shlex.split(command), cwd=ROOT, env={**os.environ, **stack.environment})
     try:
         yield
