@@ -1,8 +1,8 @@
 """What an edit costs: texts encoded and objects written, beside indexing the whole edited document.
 
-Real documents get random inserts, deletes and replacements of 1 to 50 words, one at a time.  Each edited text is
-published twice: as the next version of its document (`edit`), and, with nothing known of it, as a document that is not
-there yet (`whole`).  Counted by the workers' own metrics.
+Real documents get random inserts, deletes and replacements of 1 to 50 words, one at a time (`edit`).  Afterwards each
+edited text is published once more as a document that is not there yet, with the embedding cache emptied before it
+(`whole`).  Counted by the workers' own metrics.
 """
 
 import argparse
@@ -65,10 +65,13 @@ async def _run(freshet: Installation, count: int, draw: random.Random) -> dict[s
             figures.setdefault(f"{arm} writes", []).append(spent["written"] + spent["deleted"])
             figures.setdefault(f"{arm} ms", []).append(round(took, 1))
 
-        for n in track(range(count), description="edits"):
+        texts = []
+        for _ in track(range(count), description="edits"):
             doc_id = draw.choice(list(documents))
             documents[doc_id] = edited(documents[doc_id], draw)
+            texts.append(documents[doc_id])
             await cost("edit", doc_id, documents[doc_id])
+        for n, text in enumerate(track(texts, description="whole documents")):
             freshet.forget_vectors()
-            await cost("whole", f"whole/{n}", documents[doc_id])
+            await cost("whole", f"whole/{n}", text)
     return figures

@@ -125,8 +125,8 @@ class Installation:
 
 
 @contextmanager
-def installation() -> Iterator[Installation]:
-    """Bring it up, and take it down again."""
+def installation(settings: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """Bring it up, with these ``FRESHET_*`` settings, and take it down again."""
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    with own_stack("bench", base, {"FRESHET_PREFIX": f"b{secrets.token_hex(4)}"}) as stack:
+    with own_stack("bench", base, {"FRESHET_PREFIX": f"b{secrets.token_hex(4)}", **(settings or {})}) as stack:
         yield Installation(stack, Settings.from_env(stack.environment))
