@@ -63,7 +63,7 @@ async def _run(freshet: Installation, count: int, replays: int) -> list[dict[str
             spent = await freshet.counts(http)  # the workers are new, so their counters began at 0
             took = round(time.monotonic() - began, 1)
             rounds.append(
-                {**spent, "identical": after == before, "objects": len(before), "records": records, "s": took}
+                {**spent, "identical": after == before, "compared": len(before), "records": records, "s": took}
             )
     return rounds
 
