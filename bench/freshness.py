@@ -53,7 +53,9 @@ async def _run(freshet: Installation, count: int, loaded: int) -> tuple[dict[str
         async with load(freshet, http, rate / 2, QUESTIONS):
             await asyncio.sleep(WARM_UP)
             busy = await _changes(freshet, http, loaded)
-    return {**idle, **{f"{kind}, loaded": values for kind, values in busy.items()}}, rates
+    figures = {**idle, **{f"{kind}, loaded": values for kind, values in busy.items()}}
+    figures["all, loaded"] = [value for values in busy.values() for value in values]
+    return figures, rates
 
 
 async def _changes(freshet: Installation, http: httpx.AsyncClient, count: int) -> dict[str, list[float]]:

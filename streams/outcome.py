@@ -79,6 +79,8 @@ class Stage:
     With ``batch_step`` records are taken in batches; with ``record_step`` up to ``in_flight`` run side by side and
     are acknowledged in order.  Both may raise ``Transient`` (the stage pauses and tries again, for as long as it
     takes) and ``Permanent`` (the record is refused); anything else ends the process with nothing acknowledged.
+    ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
+    A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     ``on_refused`` tells the rest of the lane that a record will not come.
     """
 
@@ -89,6 +91,8 @@ class Stage:
     record_step: RecordStep | None = None
     batch: int = 1
     linger: float = 0.0
+    room: Callable[[int], int] | None = None
+    overlap: int = 1
     in_flight: int = 1
     ports: Sequence["Port"] = ()
 
