@@ -186,6 +186,9 @@ class ManifestStore(Protocol):
     async def settle(self, token: Token, work: str) -> None:
         """That piece of work has come to its end."""
 
+    async def deferred(self, token: Token) -> set[str]:
+        """Work on this version that waits."""
+
     async def watermarks(self) -> dict[tuple[int, int], int]:
         """By (epoch, partition) of ``documents``: up to which offset every version has reached its outcome."""
 

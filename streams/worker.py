@@ -4,19 +4,21 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from connectors import build
 from connectors.errors import Transient
 from runtime import logs, metrics
+from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import create_app
+from streams.app import attach, create_app
 from streams.bootstrap import build_stage
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
+from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
-from topics.registry import group_of
+from topics.registry import RETRIES, group_of
 
 log = logs.logger(__name__)
 STOP_GRACE = 15.0  # seconds; less than a supervisor's
@@ -45,19 +47,22 @@ async def serve(
         return output.spec.full_name(kafka.prefix, generation)
 
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
-    stage = await build_stage(name, settings, publish)
+    stage = replace(await build_stage(name, settings, publish), group=group)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     await _open(ports, stopping)
-    runner = Runner(stage, publish, ledger, kafka.poison_limit)
-    topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
-
-    @app.agent(topic, concurrency=1, name=name)
-    async def agent(stream: Any) -> None:
-        await runner.run(stream)
+    runners = [(stage.reads, Runner(stage, publish, ledger, kafka.poison_limit))]
+    if stage.deferrals:
+        retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
+        runners = [
+            (stage.reads, Runner(stage, publish, ledger, kafka.poison_limit, retries)),
+            (retries.topic, Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)),
+        ]
+    for spec, runner in runners:
+        attach(app, runner.lane, spec.full_name(kafka.prefix, generation), runner.run, waits=spec is not stage.reads)
 
     await app.start()
-    log.info("started", group=group, reads=topic.get_topic_name())
+    log.info("started", group=group, reads=[spec.full_name(kafka.prefix, generation) for spec, _ in runners])
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
