@@ -27,7 +27,7 @@ def dead_letter(stage: Stage, record: Record, refused: Refuse) -> Output:
         "at": str(int(time.time() * 1000)),
     }
     if record.retry:
-        errors["attempts"] = str(record.retry.attempts)
+        errors["first.failed"] = str(record.retry.first_failed)
     if refused.omit_value:
         errors["value.omitted"] = "true"
     headers = dict(record.headers) | {f"{PREFIX}{name}": text.encode() for name, text in errors.items()}
