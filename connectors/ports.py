@@ -257,6 +257,32 @@ class DeliveryLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PausedLane:
+    """A lane that stands still: which of its workers says so, since when (ms since 1970), and why."""
+
+    worker: str
+    since: int
+    reason: str
+
+
+class LaneBoard(Protocol):
+    """Where workers say that their lanes stand still."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def pause(self, lane: str, paused: PausedLane) -> None:
+        """Say so; it is forgotten after a few seconds, unless it is said again."""
+
+    async def resume(self, lane: str, worker: str) -> None:
+        """Take it back, if it was this worker who said it last."""
+
+    async def paused(self, lanes: Sequence[str]) -> dict[str, PausedLane]:
+        """Those of the lanes that stand still."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of an answer's text."""
 

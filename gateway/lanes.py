@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, LANES, RETRIES, group_of
+from topics.registry import ALL, LANES, QUEUES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
@@ -29,11 +29,7 @@ class Lanes:
         self._client = dict(client)
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
         self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
-        self._queues = {
-            f"{stage}.retry" if spec in RETRIES.values() else stage: (spec.full_name(prefix, generation), stage)
-            for spec in (*LANES, *RETRIES.values())
-            for stage in spec.readers
-        }
+        self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
         self._consumers: dict[str, Consumer] = {}
         self._admin: AdminClient | None = None
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe

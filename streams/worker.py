@@ -14,6 +14,7 @@ from runtime.retry import Backoff
 from runtime.settings import Settings
 from streams.app import attach, create_app
 from streams.bootstrap import build_stage
+from streams.notices import keep_told
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
 from streams.retries import Retries
@@ -63,6 +64,11 @@ async def serve(
 
     await app.start()
     log.info("started", group=group, reads=[spec.full_name(kafka.prefix, generation) for spec, _ in runners])
+    board = build.lane_board(settings)
+    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, [runner for _, runner in runners]))]
+    for task in beside:
+        task.add_done_callback(_exit_when_ended)
+    ports.append(Port("board", board.open, board.close))
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -72,12 +78,21 @@ async def serve(
     try:
         async with asyncio.timeout(STOP_GRACE):
             await app.stop()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             for port in ports:
                 await port.close()
     except TimeoutError:
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
+
+
+def _exit_when_ended(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled():
+        log.error("what runs beside the stage ended: the process ends", exc_info=task.exception())
+        os._exit(EXIT_UNKNOWN)
 
 
 async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:

@@ -90,6 +90,10 @@ ANSWERS = TopicSpec(
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
+# All that waits for a stage, by name: where it waits, and for which stage.
+QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
+    f"{stage}.retry": (spec, stage) for spec in RETRIES.values() for stage in spec.readers
+}
 ALL: tuple[TopicSpec, ...] = (
     *LANES,
     INDEX_EVENTS,

@@ -23,7 +23,7 @@ from tests.flow.inline import Lanes
 from tests.streams.memory_stream import run_dry
 from topics import registry
 from topics.codec import decode
-from topics.documents import DocumentPart
+from topics.documents import DocumentPart, LastSeen
 from topics.identity import DocumentRef, Token, document_key, partition_of
 from topics.spec import TopicSpec, dead_letters_of
 
@@ -177,6 +177,24 @@ async def test_a_later_version_overtakes(place: str) -> None:
     assert not lane.letters(STAGES[place])
     kept = [r for r in lane.log["vectors.{gen}"] if (r.key or b"").endswith(b"doc#0")][-1]  # what compaction keeps
     assert decode(kept.value or b"", DocumentPart).version == str(newer.version)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_later_version_on_its_way_overtakes_unless_it_was_refused(refused: bool) -> None:
+    """One that is not visible yet counts already, or the old would lie behind it in the log; one given up does not."""
+    lane = Lane()
+    lane.encoder.word = "poison"
+    older = lane.publish("doc", "The poison is here.")
+    await lane.run("chunk", "embed")
+    newer = lane.publish("doc", "A better text.")
+    await lane.run("chunk")
+    if refused:
+        seen = LastSeen(version=str(newer.version), status="dead-lettered", at=1)
+        await lane.manifests.see(DocumentRef("default", "doc"), seen)
+    lane.encoder.word = None
+    await lane.run("embed", "embed.retry")
+    kept = [r for r in lane.log["vectors.{gen}"] if (r.key or b"").endswith(b"doc#0")][-1]
+    assert decode(kept.value or b"", DocumentPart).version == str((older if refused else newer).version)
 
 
 async def test_a_version_given_up_ends_its_token() -> None:

@@ -322,6 +322,8 @@ class ManifestContract:
         await manifests.defer(Token(1, 3, 0), "chunk")
         await manifests.advance([Token(1, 0, 10), Token(1, 3, 7)])
         assert await manifests.watermarks() == {(1, 0): 4}
+        assert await manifests.deferred(Token(1, 0, 5)) == {"embed-0", "embed-1"}
+        assert await manifests.deferred(Token(1, 0, 50)) == set()
         await manifests.settle(Token(1, 0, 5), "embed-0")
         await manifests.settle(Token(1, 3, 0), "chunk")
         assert await manifests.watermarks() == {(1, 0): 4, (1, 3): 7}
