@@ -159,7 +159,7 @@ class Sender:
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.kafka.brokers,
-                "enable.idempotence": True,
+                "log_level": 2,  # errors come with the records
                 "message.max.bytes": settings.documents.max_document_bytes + 1024 * 1024,
                 "message.timeout.ms": int(settings.kafka.request_timeout * 1000),
                 "linger.ms": 5,
