@@ -5,6 +5,7 @@ from connectors.ports import (
     DeliveryLedger,
     EmbeddingCache,
     Encoder,
+    LaneBoard,
     ManifestStore,
     TopicLog,
     VectorStore,
@@ -23,6 +24,12 @@ def delivery_ledger(settings: Settings) -> DeliveryLedger:
     from connectors.state.redis_deliveries import RedisDeliveries
 
     return RedisDeliveries(settings)
+
+
+def lane_board(settings: Settings) -> LaneBoard:
+    from connectors.state.redis_lanes import RedisLanes
+
+    return RedisLanes(settings)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:

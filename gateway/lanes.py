@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, LANES, group_of
+from topics.registry import ALL, LANES, QUEUES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
@@ -28,11 +28,8 @@ class Lanes:
     def __init__(self, client: Mapping[str, Any], prefix: str, generation: str) -> None:
         self._client = dict(client)
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
-        self._lanes = {
-            stage: (spec.full_name(prefix, generation), group_of(prefix, stage, generation))
-            for spec in LANES
-            for stage in spec.readers
-        }
+        self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
+        self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
         self._consumers: dict[str, Consumer] = {}
         self._admin: AdminClient | None = None
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe
@@ -59,14 +56,15 @@ class Lanes:
 
     def _queue_lengths(self) -> dict[str, int]:
         lengths = {}
-        for stage, (topic, group) in self._lanes.items():
+        for queue, (topic, stage) in self._queues.items():
+            group = self._groups[stage]
             consumer = self._consumers.get(group)
             if consumer is None:
                 settings = {**self._client, "group.id": group, "enable.auto.commit": False}
                 consumer = self._consumers[group] = Consumer(settings)
             partitions = list(consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)
             if partitions:
-                lengths[stage] = self._waiting(consumer, topic, partitions)
+                lengths[queue] = self._waiting(consumer, topic, partitions)
         return lengths
 
     @staticmethod
@@ -90,7 +88,7 @@ class Lanes:
         missing = [topic for topic in self._topics if topic not in known]
         found: dict[str, str | None] = {"broker": None}
         found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
-        for stage, (_, group) in self._lanes.items():
+        for stage, group in self._groups.items():
             found[f"lane.{stage}"] = self._alive(self._admin, group)
         return found
 

@@ -4,19 +4,22 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from connectors import build
 from connectors.errors import Transient
 from runtime import logs, metrics
+from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import create_app
+from streams.app import attach, create_app
 from streams.bootstrap import build_stage
+from streams.notices import keep_told
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
+from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
-from topics.registry import group_of
+from topics.registry import RETRIES, group_of
 
 log = logs.logger(__name__)
 STOP_GRACE = 15.0  # seconds; less than a supervisor's
@@ -45,19 +48,27 @@ async def serve(
         return output.spec.full_name(kafka.prefix, generation)
 
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
-    stage = await build_stage(name, settings, publish)
+    stage = replace(await build_stage(name, settings, publish), group=group)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     await _open(ports, stopping)
-    runner = Runner(stage, publish, ledger, kafka.poison_limit)
-    topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
-
-    @app.agent(topic, concurrency=1, name=name)
-    async def agent(stream: Any) -> None:
-        await runner.run(stream)
+    runners = [(stage.reads, Runner(stage, publish, ledger, kafka.poison_limit))]
+    if stage.deferrals:
+        retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
+        runners = [
+            (stage.reads, Runner(stage, publish, ledger, kafka.poison_limit, retries)),
+            (retries.topic, Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)),
+        ]
+    for spec, runner in runners:
+        attach(app, runner.lane, spec.full_name(kafka.prefix, generation), runner.run, waits=spec is not stage.reads)
 
     await app.start()
-    log.info("started", group=group, reads=topic.get_topic_name())
+    log.info("started", group=group, reads=[spec.full_name(kafka.prefix, generation) for spec, _ in runners])
+    board = build.lane_board(settings)
+    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, [runner for _, runner in runners]))]
+    for task in beside:
+        task.add_done_callback(_exit_when_ended)
+    ports.append(Port("board", board.open, board.close))
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,12 +78,21 @@ async def serve(
     try:
         async with asyncio.timeout(STOP_GRACE):
             await app.stop()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             for port in ports:
                 await port.close()
     except TimeoutError:
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
+
+
+def _exit_when_ended(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled():
+        log.error("what runs beside the stage ended: the process ends", exc_info=task.exception())
+        os._exit(EXIT_UNKNOWN)
 
 
 async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:

@@ -19,6 +19,7 @@ from streams.documents.parts import build_parts
 from streams.documents.refused import Refused
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
+from topics.codec import DecodeError
 from topics.documents import DocumentPart
 from topics.headers import PUBLISHED_AT, TOKEN, TRACEPARENT
 from topics.identity import DocumentRef, IdentityError, Token, parse_document_key, part_key, partition_of
@@ -60,7 +61,9 @@ class Chunk:
             most[cut.ref] = max(most.get(cut.ref, 1), len(cut.parts))
         before = await self._manifests.widen(most)
         return [
-            Emit(self._outputs(record, cut, max(before[cut.ref], most[cut.ref]))) if isinstance(cut, Cut) else cut
+            Emit(self._outputs(record, cut, max(before[cut.ref], most[cut.ref])), proof=True)
+            if isinstance(cut, Cut)
+            else cut
             for record, cut in zip(records, read, strict=True)
         ]
 
@@ -71,6 +74,13 @@ class Chunk:
         except IdentityError:
             return []
         return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, record.partition)]
+
+    def identify(self, record: Record) -> tuple[DocumentRef, str, Token]:
+        """Document and token of a record of ``documents``, in one piece; raises :class:`DecodeError`."""
+        try:
+            return parse_document_key(record.key, self._tenants), "document", self._token(record)
+        except IdentityError as error:
+            raise DecodeError(str(error)) from error
 
     def _token(self, record: Record) -> Token:
         return Token(self._kafka.epoch, record.partition, record.offset)

@@ -149,7 +149,7 @@ class Unturned(Index):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._turn = _NoLock()  # type: ignore[assignment]
+        self._turn = _NoLock()
 
 
 class _NoLock(asyncio.Lock):
