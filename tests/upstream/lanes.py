@@ -64,8 +64,8 @@ def until(condition: Callable[[], Any], what: object = "", seconds: float = SECO
         time.sleep(0.03)
 
 
-def stays(condition: Callable[[], Any], seconds: float = 1.0) -> bool:
-    """Whether it holds for a while: ten commit intervals, unless told otherwise."""
+def stays(condition: Callable[[], Any], seconds: float = 0.7) -> bool:
+    """Whether it holds for a while: seven commit intervals, unless told otherwise."""
     deadline = time.monotonic() + seconds
     while condition():
         if time.monotonic() > deadline:

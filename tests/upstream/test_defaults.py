@@ -51,7 +51,8 @@ def test_default(app: Any, name: str) -> None:
 
 async def test_producer_is_neither_idempotent_nor_quick_to_fail(app: Any) -> None:
     """A producer repeats a record whose confirmation was lost, and keeps trying for 20 minutes."""
-    producer = driver.Transport(app.conf.broker_consumer, app).create_producer()._new_producer()
+    transport: Any = driver.Transport(app.conf.broker_consumer, app)
+    producer = transport.create_producer()._new_producer()
     assert producer._txn_manager is None  # idempotence needs one
     assert producer._request_timeout_ms == 1_200_000
     lives_with(ours.create_app, "producer_request_timeout=kafka.request_timeout")
@@ -60,7 +61,7 @@ async def test_producer_is_neither_idempotent_nor_quick_to_fail(app: Any) -> Non
 def test_cython_stream_is_there() -> None:
     """The wheel brings the Cython stream, which our application refuses to run without, and conductor."""
     assert faust.streams._CStreamIterator is not None  # type: ignore[attr-defined]
-    assert conductor.ConductorHandler is not None
+    assert conductor.ConductorHandler is not None  # type: ignore[attr-defined]
     ours.check_versions()
 
 

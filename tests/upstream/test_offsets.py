@@ -95,7 +95,7 @@ async def test_tables_are_waited_for() -> None:
     class Stopping(TableManager):
         slept = 0.0
 
-        async def sleep(self, n: float) -> None:
+        async def sleep(self, n: Any) -> None:
             self.slept = n
             self._stopped.set()
 

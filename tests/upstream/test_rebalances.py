@@ -3,6 +3,7 @@
 import pytest
 
 from streams.app import check_versions, create_app
+from streams.runner import Runner
 from tests.upstream import worker
 from tests.upstream.lanes import Lane, lives_with, scenario, scenarios, stays, until
 
@@ -26,6 +27,23 @@ def test_two_workers_hold_one_event(lane: Lane) -> None:
     second.open_gate()
     lane.until_committed(1, partition=moved)
     lives_with(create_app, "stream_wait_empty=False")
+
+
+@scenario(worker.each, "ok", "ok", "wait", "wait", stream_wait_empty=False, **QUICK)
+def test_kept_partition_is_read_again(lane: Lane) -> None:
+    """After a rebalance the partitions a worker keeps are read again from the commit: it gets what it has in work
+    twice."""
+    lane.until_committed(1, 0)
+    lane.until_committed(1, 1)
+    until(lambda: sorted(lane.first.started) == [0, 1, 2, 3], lane)
+    second = lane.start()
+    until(lambda: second.started, lane)
+    (moved,) = second.started
+    kept = {2: 3, 3: 2}[moved]
+    lane.first.open_gate()
+    until(lambda: lane.first.done.count(kept) == 2, lane)
+    assert lane.first.done.count(moved) == 1
+    lives_with(Runner._work_window, "self._deliveries([record])")  # begun before and not finished: it runs alone
 
 
 @scenario(worker.each, "wait", "wait", **QUICK)

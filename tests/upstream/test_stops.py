@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from confluent_kafka import ConsumerGroupState  # type: ignore[attr-defined]
+from confluent_kafka import ConsumerGroupState
 
 from streams import worker as our_worker
 from streams.app import create_app
@@ -102,6 +102,7 @@ def test_static_member_takes_its_place_at_once(lane: Lane) -> None:
     assert again.done == [1]
     assert before.group_instance_id == after.group_instance_id == "slot"
     assert before.member_id != after.member_id
+    assert "(generation 1)" in lane.first.log and "(generation 1)" in again.log
     assert lane.group().state == ConsumerGroupState.STABLE
     lives_with(create_app, 'consumer_group_instance_id=f"{group}.{slot}"')
 
@@ -114,6 +115,6 @@ def test_dynamic_member_waits_for_the_session_to_end(lane: Lane) -> None:
     lane.send("ok")
     again = lane.start()
     until(lambda: len(lane.group().members) == 2, lane)
-    assert stays(lambda: not again.started, 1.5)
+    assert stays(lambda: not again.started)
     assert lane.group().state == ConsumerGroupState.PREPARING_REBALANCING
     lives_with(create_app, "broker_session_timeout=kafka.session_timeout")

@@ -150,7 +150,7 @@ def main(run: Run) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if not run.cython:
-        faust.streams._CStreamIterator = None  # what the module has when the extension is missing
+        faust.streams._CStreamIterator = None  # type: ignore[attr-defined]  # what the module has when the extension is missing
     settings = {**NEEDED, "datadir": run.folder / "data", **run.settings}
     app = faust.App(run.group, broker=f"aiokafka://{run.brokers}", **settings)
     app.transport = TRANSPORTS[run.transport](app.conf.broker_consumer, app, loop=app.loop)
