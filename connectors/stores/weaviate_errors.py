@@ -12,6 +12,7 @@ from grpc.aio import AioRpcError  # type: ignore[import-untyped]
 from weaviate.exceptions import (
     UnexpectedStatusCodeError,
     WeaviateBaseError,
+    WeaviateClosedClientError,
     WeaviateInsertInvalidPropertyError,
     WeaviateInvalidInputError,
     WeaviateTimeoutError,
@@ -56,6 +57,8 @@ def translate(error: Exception, doing: str) -> ConnectorError:
         return Overloaded(message, retry_after=_PAUSE)
     if isinstance(error, TimeoutError | WeaviateTimeoutError) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unclear(message, reason="timeout")  # a server that is gone is found out sooner, and is away
+    if isinstance(error, WeaviateClosedClientError):
+        return Transient(message, reason="closed")
     if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):

@@ -122,7 +122,8 @@ class Index:
                 else:
                     found[ref] = Drop("done" if manifest.version == change.version else "superseded")
                 del open_[ref]
-            found |= dict.fromkeys(await self._upsert(list(open_.values()), current), Emit(proof=True))
+            written = await self._upsert(list(open_.values()), current)
+            found |= dict.fromkeys(written, Emit(proof=True))
             flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
             for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
                 if won:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams import worker as our_worker
+from streams import app as our_app
 from streams.app import create_app
 from streams.runner import Runner
 from tests.upstream import worker
@@ -111,4 +111,4 @@ def test_undecodable_value_ends_a_batching_agent_silently(lane: Lane) -> None:
     lane.until_committed(4)
     assert stays(lambda: lane.first.started == [0, 1, 2] and lane.committed() == 4 and lane.first.alive)
     assert "Error" not in lane.first.log
-    lives_with(our_worker.serve, 'value_serializer="raw"')
+    lives_with(our_app.attach, 'value_serializer="raw"')

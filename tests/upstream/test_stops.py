@@ -5,7 +5,7 @@ import signal
 import pytest
 from confluent_kafka import ConsumerGroupState
 
-from streams import worker as our_worker
+from streams import app as our_app
 from streams.app import create_app
 from streams.runner import Runner
 from tests.upstream import worker
@@ -84,7 +84,7 @@ def test_concurrency_loses_a_slow_head(lane: Lane) -> None:
     again = lane.restart()
     lane.until_committed(7)
     assert again.started == [6]
-    lives_with(our_worker.serve, "concurrency=1")
+    lives_with(our_app.attach, "concurrency=1")
     lives_with(Runner._work_window, "while window and window[0][1].done()")
 
 
