@@ -83,7 +83,9 @@ def test_given_up_and_redriven(lane: Lane, tmp_path: Path) -> None:
     assert told["__connect.errors.topic"] == lane.name(registry.CHUNKS).encode()
     assert (told["__connect.errors.partition"], told["__connect.errors.offset"]) == (b"0", b"1")
     assert told["__connect.errors.exception.message"] == b"tried 2 times, last: cannot tell"
-    assert b"refused:dead-lettered" in lane.read(lane.name(registry.VECTORS), 10, seconds=1)
+    until = time.monotonic() + 30
+    while b"refused:dead-lettered" not in lane.read(lane.name(registry.VECTORS), 1000, seconds=0.5):
+        assert time.monotonic() < until
     assert "1 dead letters" in lane.freshet("dlq", "list", "--lane", "embed")[1]
     trouble.unlink()
     assert lane.freshet("dlq", "redrive", "embed/0/0") == (0, "1 redriven")
