@@ -91,6 +91,7 @@ class Stage:
     linger: float = 0.0
     in_flight: int = 1
     ports: Sequence["Port"] = ()
+    beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One worker process: builds its stage, runs it until told to stop, ends hard when Faust crashes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -48,7 +49,9 @@ async def serve(
     stage = await build_stage(name, settings, publish)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
-    await _open(ports, stopping)
+    await _open(stage.ports, stopping)
+    with contextlib.suppress(Transient):  # the runner works without it, and it connects when it can
+        await ledger.open()
     runner = Runner(stage, publish, ledger, kafka.poison_limit)
     topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
 
@@ -58,6 +61,9 @@ async def serve(
 
     await app.start()
     log.info("started", group=group, reads=topic.get_topic_name())
+    beside = [asyncio.ensure_future(run()) for run in stage.beside]
+    for task in beside:
+        task.add_done_callback(_exit_when_ended)
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,12 +73,22 @@ async def serve(
     try:
         async with asyncio.timeout(STOP_GRACE):
             await app.stop()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             for port in ports:
                 await port.close()
     except TimeoutError:
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
+
+
+def _exit_when_ended(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled():
+        log.error("a task beside the stage ended: the process ends, unfinished work will come again",
+                  exc_info=task.exception())  # fmt: skip
+        os._exit(EXIT_UNKNOWN)
 
 
 async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:

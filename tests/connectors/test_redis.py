@@ -20,10 +20,12 @@ from connectors.state.redis_connection import translate
 from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
 from connectors.state.redis_manifests import RedisManifests
+from connectors.state.redis_view import RedisView
 from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
+from tests.connectors.contract.view_contract import Lose, ViewContract, event, in_order
 from topics.identity import Token
 
 pytestmark = pytest.mark.servers
@@ -50,8 +52,17 @@ def own(settings: Settings) -> Settings:
 async def manifests(own: Settings) -> AsyncIterator[RedisManifests]:
     store = RedisManifests(own)
     await store.open()
+    await made_whole(own)
     yield store
     await store.close()
+
+
+async def made_whole(settings: Settings, generation: str = "g1") -> None:
+    """What the index workers do at their start."""
+    view = RedisView(settings, generation)
+    await view.open()
+    assert await view.declare_whole((await view.state()).server, {})
+    await view.close()
 
 
 @pytest.fixture
@@ -74,6 +85,40 @@ class TestManifests(ManifestContract):
     """The contract."""
 
 
+class TestView(ViewContract):
+    """The contract."""
+
+    @pytest.fixture
+    async def manifests(self, own: Settings) -> AsyncIterator[RedisManifests]:
+        store = RedisManifests(own)
+        await store.open()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def view(self, own: Settings) -> AsyncIterator[RedisView]:
+        view = RedisView(own)
+        await view.open()
+        yield view
+        await view.close()
+
+    @pytest.fixture
+    def lose(self, own: Settings) -> Lose:
+        def lose() -> None:
+            with redis.Redis.from_url(own.redis.state_url) as client:
+                client.delete(*client.scan_iter(f"{own.kafka.prefix}:*", count=1000))
+
+        return lose
+
+    async def test_a_reset_is_closed_to_others(self, own: Settings, view: RedisView) -> None:
+        """While keys are being deleted nobody applies, which could be deleted again, nor declares whole."""
+        await view._close()
+        assert not await view.apply(in_order(event(1)))
+        assert not await self.whole(view)
+        await view.reset()
+        assert await view.apply(in_order(event(1))) and await self.whole(view)
+
+
 class TestEmbeddings(EmbeddingContract):
     """The contract."""
 
@@ -85,8 +130,9 @@ class TestDeliveries(DeliveryContract):
 async def test_generations_share_nothing(own: Settings) -> None:
     """Two generations of one prefix keep their own manifests, watermarks and waiting versions."""
     one, two = RedisManifests(own, "g1"), RedisManifests(own, "g2")
-    for store in (one, two):
+    for store, generation in ((one, "g1"), (two, "g2")):
         await store.open()
+        await made_whole(own, generation)
     assert await one.flip([flip(1)]) == [True]
     await one.advance([Token(1, 0, 1)])
     await one.accepted({REF: ("9", 9)})
