@@ -25,7 +25,6 @@ from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
-from tests.connectors.contract.view_contract import Lose, ViewContract, event, in_order
 from topics.identity import Token
 
 pytestmark = pytest.mark.servers
@@ -83,40 +82,6 @@ async def deliveries(own: Settings) -> AsyncIterator[RedisDeliveries]:
 
 class TestManifests(ManifestContract):
     """The contract."""
-
-
-class TestView(ViewContract):
-    """The contract."""
-
-    @pytest.fixture
-    async def manifests(self, own: Settings) -> AsyncIterator[RedisManifests]:
-        store = RedisManifests(own)
-        await store.open()
-        yield store
-        await store.close()
-
-    @pytest.fixture
-    async def view(self, own: Settings) -> AsyncIterator[RedisView]:
-        view = RedisView(own)
-        await view.open()
-        yield view
-        await view.close()
-
-    @pytest.fixture
-    def lose(self, own: Settings) -> Lose:
-        def lose() -> None:
-            with redis.Redis.from_url(own.redis.state_url) as client:
-                client.delete(*client.scan_iter(f"{own.kafka.prefix}:*", count=1000))
-
-        return lose
-
-    async def test_a_reset_is_closed_to_others(self, own: Settings, view: RedisView) -> None:
-        """While keys are being deleted nobody applies, which could be deleted again, nor declares whole."""
-        await view._close()
-        assert not await view.apply(in_order(event(1)))
-        assert not await self.whole(view)
-        await view.reset()
-        assert await view.apply(in_order(event(1))) and await self.whole(view)
 
 
 class TestEmbeddings(EmbeddingContract):
