@@ -16,7 +16,7 @@ from streams.bootstrap import build_stage
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
 from streams.runner import EXIT_UNKNOWN, Runner
-from topics.registry import group_of
+from topics.registry import RETRIES, group_of
 
 log = logs.logger(__name__)
 STOP_GRACE = 15.0  # seconds; less than a supervisor's
@@ -49,15 +49,11 @@ async def serve(
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     await _open(ports, stopping)
-    runner = Runner(stage, publish, ledger, kafka.poison_limit)
-    topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
-
-    @app.agent(topic, concurrency=1, name=name)
-    async def agent(stream: Any) -> None:
-        await runner.run(stream)
+    for spec in (stage.reads, *filter(None, [RETRIES.get(stage.reads.name)])):
+        _attach(app, spec.full_name(kafka.prefix, generation), Runner(stage, publish, ledger, kafka.poison_limit))
 
     await app.start()
-    log.info("started", group=group, reads=topic.get_topic_name())
+    log.info("started", group=group, reads=stage.reads.full_name(kafka.prefix, generation))
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +69,14 @@ async def serve(
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
+
+
+def _attach(app: Any, name: str, runner: Runner) -> None:
+    topic = app.topic(name, value_serializer="raw")
+
+    @app.agent(topic, concurrency=1, name=name)
+    async def agent(stream: Any) -> None:
+        await runner.run(stream)
 
 
 async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:

@@ -3,7 +3,7 @@
 from topics.control import Epoch, Generation
 from topics.documents import Document, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
-from topics.spec import DAY, TopicSpec, dead_letters_of
+from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
 _DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition of the document"
@@ -88,7 +88,15 @@ ANSWERS = TopicSpec(
 )
 
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
-ALL: tuple[TopicSpec, ...] = (*LANES, INDEX_EVENTS, CONTROL, ANSWERS, *(dead_letters_of(spec) for spec in LANES))
+RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
+ALL: tuple[TopicSpec, ...] = (
+    *LANES,
+    INDEX_EVENTS,
+    CONTROL,
+    ANSWERS,
+    *RETRIES.values(),
+    *(dead_letters_of(spec) for spec in LANES),
+)
 
 
 def group_of(prefix: str, stage: str, generation: str) -> str:

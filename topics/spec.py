@@ -49,6 +49,20 @@ def dead_letters_of(spec: TopicSpec) -> TopicSpec:
     )
 
 
+def retries_of(spec: TopicSpec) -> TopicSpec:
+    """The topic for records of ``spec`` that go through their lane once more; each generation has its own."""
+    name = spec.name if "{gen}" in spec.name else f"{spec.name}.{{gen}}"
+    return TopicSpec(
+        name=f"{name}.retry",
+        purpose=f"Records of `{spec.name}` that go through the lane once more, with their version in `freshet-token`.",
+        key=f"as in `{spec.name}`",
+        records=(),
+        writers=("cli",),
+        readers=spec.readers,
+        config=_with_room_for_headers(spec.config),
+    )
+
+
 def _with_room_for_headers(config: dict[str, str]) -> dict[str, str]:
     size = config.get("max.message.bytes")
     return {"max.message.bytes": str(int(size) + 64 * 1024)} if size else {}

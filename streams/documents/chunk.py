@@ -49,6 +49,7 @@ class Chunk:
     ) -> None:
         self._settings, self._kafka, self._tenants = settings, kafka, tenants
         self._count, self._manifests, self._vector_bytes = count, manifests, vector_bytes
+        self._retries = registry.RETRIES[registry.DOCUMENTS.name].full_name(kafka.prefix, settings.generation)
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Cut a batch in a thread, so that heartbeats never wait for a long text."""
@@ -67,17 +68,23 @@ class Chunk:
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """Tell the lane that this version will not come, if its key says whose it was."""
         try:
-            ref = parse_document_key(record.key, self._tenants)
+            ref, token = parse_document_key(record.key, self._tenants), self._token(record)
         except IdentityError:
             return []
-        return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, record.partition)]
+        return [refused_output(registry.CHUNKS, ref, token, status, reason, record.partition)]
 
     def _token(self, record: Record) -> Token:
+        """The record's place in ``documents``; the header counts in the retry topic only, where producers do not write.
+
+        What it says there is a place, or the record is not ours: :class:`IdentityError`.
+        """
+        if record.topic == self._retries:
+            return Token.parse(record.headers.get(TOKEN, b"").decode("utf-8", "replace"))
         return Token(self._kafka.epoch, record.partition, record.offset)
 
     def _read(self, record: Record) -> Cut | Refuse:
         try:
-            ref = parse_document_key(record.key, self._tenants)
+            ref, token = parse_document_key(record.key, self._tenants), self._token(record)
         except IdentityError as error:
             return Refuse(str(error), "key")
         expected = partition_of(record.key or b"", self._kafka.partitions)
@@ -87,7 +94,6 @@ class Chunk:
                 "set partitioner=murmur2_random in the producer",
                 "partition",
             )
-        token = self._token(record)
         if record.value is None:
             return Cut(ref, token, [])
         try:

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.memory.embeddings import MemoryEmbeddings
@@ -87,6 +87,13 @@ class Lanes:
         record = self.append(registry.DOCUMENTS, key, value, partition, named)
         await self.drain([record])
         return Token(self.settings.kafka.epoch, partition, record.offset)
+
+    async def resend(self, outputs: Sequence[Output]) -> None:
+        """What an audit sends through the lane once more."""
+        for output in outputs:
+            record = self.append(output.spec, output.key, output.value, output.partition, dict(output.headers))
+            name = output.spec.full_name(self.settings.kafka.prefix, self.settings.documents.generation)
+            await self.drain([replace(record, topic=name)])
 
     async def drain(self, records: Sequence[Record]) -> None:
         for stage, spec in ((self.chunk, registry.CHUNKS), (self.embed, registry.VECTORS)):
