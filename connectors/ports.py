@@ -66,6 +66,22 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A chunk object as it lies in the store, for who checks it.
+
+    ``imprint`` stands for access list and metadata as they are stored, see :meth:`VectorStore.imprint`; ``text`` is
+    None, and imprint and vector are not known, where only ids were asked for.  ``written_at`` is ms since 1970.
+    """
+
+    id: str
+    ref: DocumentRef
+    written_at: int
+    text: str | None = None
+    imprint: str = ""
+    vector: bool = False  # whether there is one, of the right length
+
+
 class VectorStore(Protocol):
     """Chunk objects of one generation.  Holds garbage as well as what is visible: only manifests decide."""
 
@@ -87,6 +103,15 @@ class VectorStore(Protocol):
         self, tenant: str, vector: Vectors, limit: int, principals: Sequence[str], where: Filter
     ) -> list[Hit]:
         """Nearest objects of a tenant that any of the principals (or everyone) may see, best first."""
+
+    def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
+        """Every object of a tenant once, in pages, in any order; of those written or deleted meanwhile perhaps not."""
+
+    async def objects(self, refs: Mapping[DocumentRef, Sequence[str]], *, whole: bool) -> list[StoredObject]:
+        """Those of the ids that are stored, whichever document they say they belong to."""
+
+    def imprint(self, access: Sequence[str], metadata: Metadata) -> str:
+        """What :meth:`walk` says of an object that was written with these; what a store cannot tell apart is equal."""
 
     async def ready(self) -> bool: ...
 
