@@ -135,6 +135,11 @@ class Manifest:
     indexed_at: int = 0
     doubted: bool = False
 
+    @property
+    def edition(self) -> str:
+        """Tells manifests of one version apart, and whether it is in doubt."""
+        return f"{self.indexed_at}{'?' if self.doubted else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestChunk:
@@ -146,7 +151,10 @@ class ManifestChunk:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Make a version the visible one, if and only if ``expected`` is still current."""
+    """Make a version the visible one, if and only if ``expected`` is still current, in the ``edition`` given.
+
+    A version in doubt is flipped to once more, so the version alone does not say which chunks the manifest lists.
+    """
 
     ref: DocumentRef
     expected: str | None
@@ -156,6 +164,7 @@ class Flip:
     chunks: Mapping[str, ManifestChunk]
     doomed: tuple[str, ...]
     indexed_at: int
+    edition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class MemoryManifests:
             return False
         if flip.version == current.version and not current.doubted:
             return False
+        if flip.edition not in ("", current.edition):
+            return False
         seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
         if current.last_seen is not None and current.last_seen.version > flip.version:
             seen = current.last_seen

@@ -28,7 +28,7 @@ def flip_arguments(flip: Flip) -> list[Any]:
     seen = LastSeen(version=flip.version, status=status, at=flip.indexed_at)
     head = "" if flip.head is None else encode(flip.head)
     arguments: list[Any] = [flip.expected or "", flip.version, "1" if flip.deleted else "0", head]
-    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id]
+    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id, flip.edition]
     for ordinal, (chunk_id, chunk) in enumerate(flip.chunks.items()):
         section = "" if chunk.section is None else f"|{chunk.section}"
         arguments += (CHUNK + chunk_id, f"{ordinal}|{chunk.hash}{section}")

@@ -9,22 +9,25 @@ import hashlib
 from typing import Final
 
 # Compare on exactly the expected version ('' = never indexed).  A version never goes down, and comes twice only where
-# an audit doubts it, which the flip ends: of two writers with the same expectation one wins.  Chunk lines are ARGV[9]
-# and on; unpack() takes about 8000 values at once.  The first write is one that a full server refuses: later ones in a
-# script are let through.
+# an audit doubts it, which the flip ends: of two writers with the same expectation one wins.  Where an edition
+# (indexed_at, with ? in doubt) is given, it must still be that one.  Chunk lines are ARGV[10] and on; unpack() takes
+# about 8000 values at once.  The first write is one that a full server refuses: later ones in a script are let through.
 FLIP: Final = """
 local doc, ids = KEYS[1], KEYS[2]
-local expected, version, deleted, head, doomed, seen, at, id = unpack(ARGV, 1, 8)
+local expected, version, deleted, head, doomed, seen, at, id, edition = unpack(ARGV, 1, 9)
 local current = redis.call('HGET', doc, 'version') or ''
 if current ~= expected or version < current then return 0 end
-if version == current and redis.call('HGET', doc, 'doubted') ~= '1' then return 0 end
+local doubted = redis.call('HGET', doc, 'doubted') == '1'
+if version == current and not doubted then return 0 end
+local found = (redis.call('HGET', doc, 'indexed_at') or '0') .. (doubted and '?' or '')
+if edition ~= '' and edition ~= found then return 0 end
 local last = redis.call('HGET', doc, 'last_seen')
 if last and cjson.decode(last)['version'] > version then seen = last end
 redis.call('HSET', doc, 'version', version)
 redis.call('UNLINK', doc)
 redis.call('HSET', doc, 'version', version, 'deleted', deleted, 'done', '0', 'head', head, 'doomed', doomed,
            'last_seen', seen, 'indexed_at', at)
-for i = 9, #ARGV, 4000 do
+for i = 10, #ARGV, 4000 do
   redis.call('HSET', doc, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
 end
 if deleted == '1' then redis.call('ZREM', ids, id) else redis.call('ZADD', ids, 0, id) end

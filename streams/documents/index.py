@@ -16,7 +16,7 @@ from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
 from streams.documents.changes import identify, read_change, record_outcome
-from streams.documents.diff import Change, event_of, flip_to, new_chunks
+from streams.documents.diff import Change, event_of, flip_to, kept, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError, encode, schema_header
@@ -107,8 +107,12 @@ class Index:
                 else:
                     dropped[ref] = "done" if manifest.version == change.version else "superseded"
                 del open_[ref]
-            await self._upsert(list(open_.values()), current)
-            flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
+            doubted = await self._upsert(list(open_.values()), current)
+            for ref in [ref for ref in doubted if current[ref].version == open_[ref].version]:
+                dropped[ref] = "doubted"  # the end of an older delivery: what an audit sends again begins at part 0
+                del open_[ref]
+            now = millis(self._clock.now())
+            flips = [flip_to(c, current[r], now, keep=r in doubted) for r, c in open_.items() if c.completes]
             for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
                 if won:
                     owed[flip.ref] = flip.version
@@ -120,9 +124,13 @@ class Index:
                 return dropped
         raise Transient("another writer keeps changing the same documents", reason="race")
 
-    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> None:
-        """Write new objects; afterwards every object of every manifest about to be flipped to exists."""
-        written = set()
+    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> set[DocumentRef]:
+        """Write new objects; afterwards every object of every manifest about to be flipped to exists.
+
+        Except for those returned: doubt came over them between two parts of a version, so that objects which earlier
+        parts kept are wanted anew.  A lane that waited for them would wait for ever.
+        """
+        written, doubted = set(), set()
         chunks = [chunk for c in changes if c.part for chunk in new_chunks(self._generation, c, current[c.ref])]
         if chunks:
             await self._store.upsert(chunks)
@@ -132,12 +140,15 @@ class Index:
             if change.part is None or change.part.outline is None or change.part.parts == 1:
                 continue
             manifest = flip_to(change, current[change.ref], 0).chunks
-            earlier = [id_ for id_ in manifest if id_ not in current[change.ref].chunks and id_ not in written]
+            earlier = [id_ for id_ in manifest if id_ not in kept(current[change.ref]) and id_ not in written]
             missing = set(earlier) - await self._store.existing({change.ref: earlier})
-            if missing:
+            if missing and current[change.ref].doubted:
+                doubted.add(change.ref)
+            elif missing:
                 raise Transient(
                     f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing", reason="parts"
                 )
+        return doubted
 
     async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
         """Announce, clean up by id, mark done; in this order, so that a crash leaves the rest to be done again."""
