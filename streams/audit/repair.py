@@ -94,13 +94,19 @@ class Repair:
         query = f"SELECT path, group_concat(kind) {_TO_MEND} GROUP BY path ORDER BY path"
         rows = list(self.audit.tables.rows(query + " LIMIT ?", (PLANS,)))
         plans: list[Plan] = []
+        anew = False
         for path, kinds in rows:
             [(ref, known)] = known_documents(self.audit.tables, self.audit.sources.beyond, path)
             made = plan(ref, known, set(kinds.split(",")), self.epoch, self.partitions)
+            anew = anew or known.beyond
             if isinstance(made, Plan):
                 plans.append(made)
-            elif len(report.hopeless) < EXAMPLES:
-                report.hopeless[path] = made
+            else:
+                _give_up(report, path, made)
+        if anew:  # then that it lacks a document says nothing
+            for each in (each for each in plans if each.delete):
+                _give_up(report, each.ref.path, "the log was made anew, so nothing is deleted: start a new epoch")
+            plans = [each for each in plans if not each.delete]
         plans.sort(key=lambda plan: (plan.token.partition, plan.token.offset))
         for start in range(0, len(plans), BATCH):
             batch = plans[start : start + BATCH]
@@ -119,8 +125,8 @@ class Repair:
                 ready.append((each, tombstone(each.ref, each.token)))
             elif (record := await anext(records)) is not None:
                 ready.append((each, again(record, self.epoch)))
-            elif len(report.hopeless) < EXAMPLES:
-                report.hopeless[each.ref.path] = "the log no longer has the version that is visible: publish it"
+            else:
+                _give_up(report, each.ref.path, "the log no longer has the version that is visible: publish it")
             if sum(len(output.value or b"") for _, output in ready) > BATCH_BYTES or each is plans[-1]:
                 await self.audit.sources.manifests.doubt({p.ref: p.doubt for p, _ in ready if p.doubt is not None})
                 await self.publish([output for _, output in ready])
@@ -156,6 +162,11 @@ class Repair:
             swept += sum(map(len, doomed.values()))
             self.progress("sweep", start + len(refs), len(paths))
         return swept
+
+
+def _give_up(report: Report, path: str, why: str) -> None:
+    if len(report.hopeless) < EXAMPLES:
+        report.hopeless[path] = why
 
 
 def _add(report: Report, what: str, count: int) -> None:
