@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, demo, model, publish, reference, stack, topics
+from cli import ask, audit, demo, model, publish, reference, stack, topics
 from cli.environment import effective_environment, read_settings
 from streams.topology import BY_NAME
 
@@ -21,6 +21,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(model.app, name="model")
 app.command()(publish.publish)
 app.command()(ask.ask)
+app.command()(audit.audit)
 app.command()(demo.demo)
 app.command()(reference.reference)
 console = Console(highlight=False)

@@ -1,5 +1,7 @@
 """Settings to adapters; the only list of adapters.  Imports are local: a process loads what it uses."""
 
+from typing import TYPE_CHECKING
+
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -11,6 +13,9 @@ from connectors.ports import (
 )
 from runtime.settings import Settings
 from topics.spec import TopicSpec
+
+if TYPE_CHECKING:
+    from connectors.kafka.producer import KafkaProducer
 
 
 def manifest_store(settings: Settings) -> ManifestStore:
@@ -29,6 +34,12 @@ def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:
     from connectors.kafka.topic_log import KafkaTopicLog
 
     return KafkaTopicLog(settings.kafka, spec.full_name(settings.kafka.prefix, settings.documents.generation))
+
+
+def producer(settings: Settings) -> "KafkaProducer":
+    from connectors.kafka.producer import KafkaProducer
+
+    return KafkaProducer(settings.kafka, settings.documents.max_document_bytes)
 
 
 def embedding_cache(settings: Settings) -> EmbeddingCache:
