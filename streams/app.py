@@ -4,6 +4,7 @@ Every deviation from Faust's defaults has its reason beside it; docs/adr/0003 ha
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -96,6 +97,14 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     app.producer_transport = app.transport
     return app
+
+
+def attach(app: faust.App, topic: str, run: Callable[[Any], Awaitable[None]]) -> None:
+    """Let ``run`` take the stream of a topic."""
+
+    @app.agent(app.topic(topic, value_serializer="raw"), concurrency=1, name=topic)
+    async def agent(stream: Any) -> None:
+        await run(stream)
 
 
 def check_versions() -> None:

@@ -4,14 +4,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from connectors import build
 from connectors.errors import Transient
 from runtime import logs, metrics
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import create_app
+from streams.app import attach, create_app
 from streams.bootstrap import build_stage
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
@@ -50,7 +49,7 @@ async def serve(
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     await _open(ports, stopping)
     for spec in (stage.reads, *filter(None, [RETRIES.get(stage.reads.name)])):
-        _attach(app, spec.full_name(kafka.prefix, generation), Runner(stage, publish, ledger, kafka.poison_limit))
+        attach(app, spec.full_name(kafka.prefix, generation), Runner(stage, publish, ledger, kafka.poison_limit).run)
 
     await app.start()
     log.info("started", group=group, reads=stage.reads.full_name(kafka.prefix, generation))
@@ -69,14 +68,6 @@ async def serve(
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
-
-
-def _attach(app: Any, name: str, runner: Runner) -> None:
-    topic = app.topic(name, value_serializer="raw")
-
-    @app.agent(topic, concurrency=1, name=name)
-    async def agent(stream: Any) -> None:
-        await runner.run(stream)
 
 
 async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:

@@ -31,7 +31,7 @@ async def read_page(
             after=after,
             filters=By.by_id().contains_any(list(ids)) if ids else None,
             include_vector=dimension is not None,
-            return_properties=None if dimension is not None else ["doc_id"],  # type: ignore[arg-type]  # None is all
+            return_properties=None if dimension is not None else ["doc_id"],  # None is all
             return_metadata=MetadataQuery(last_update_time=True),
         )
     except WeaviateBaseError as error:
@@ -47,7 +47,7 @@ def _read(tenant: str, found: Any, dimension: int | None) -> StoredObject:
     written_at = int(updated.timestamp() * 1000) if updated else 0
     if dimension is None:
         return StoredObject(str(found.uuid), ref, written_at)
-    vector = next(iter(found.vector.values()), [])
+    vector: list[float] = next(iter(found.vector.values()), [])
     return StoredObject(
         str(found.uuid),
         ref,

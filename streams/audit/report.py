@@ -33,7 +33,7 @@ class Report:
 
 def count_findings(tables: Tables) -> dict[Kind, int]:
     """Documents by kind of drift."""
-    found = dict(tables.rows("SELECT kind, count(*) FROM findings GROUP BY kind"))
+    found: dict[Kind, int] = dict(tables.rows("SELECT kind, count(*) FROM findings GROUP BY kind"))
     return {kind: found[kind] for kind in KINDS if kind in found}
 
 

@@ -96,7 +96,9 @@ class Sources:
         found: set[str] = set()
         for batch in self._tables.scope():
             between = (batch[0].path, batch[-1].path)
-            states = dict(self._tables.rows("SELECT path, state FROM manifests WHERE path BETWEEN ? AND ?", between))
+            states: dict[str, str] = dict(
+                self._tables.rows("SELECT path, state FROM manifests WHERE path BETWEEN ? AND ?", between)
+            )
             for ref, manifest in zip(batch, await self.manifests.status(batch), strict=True):
                 if states.get(ref.path) != _state(manifest):
                     found.add(ref.path)

@@ -7,12 +7,21 @@ from connectors.memory.embeddings import MemoryEmbeddings
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from tests.connectors.contract.delivery_contract import DeliveryContract
+from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
 from tests.connectors.contract.manifest_contract import ManifestContract
 from tests.connectors.contract.store_contract import DIMENSION, StoreContract
 
 
 class TestManifests(ManifestContract):
+    """The contract."""
+
+    @pytest.fixture
+    def manifests(self) -> MemoryManifests:
+        return MemoryManifests()
+
+
+class TestEditions(EditionContract):
     """The contract."""
 
     @pytest.fixture

@@ -22,6 +22,7 @@ from connectors.state.redis_embeddings import RedisEmbeddings
 from connectors.state.redis_manifests import RedisManifests
 from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
+from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
 from topics.identity import Token
@@ -71,6 +72,10 @@ async def deliveries(own: Settings) -> AsyncIterator[RedisDeliveries]:
 
 
 class TestManifests(ManifestContract):
+    """The contract."""
+
+
+class TestEditions(EditionContract):
     """The contract."""
 
 

@@ -81,13 +81,13 @@ class Hands:
         self.texts: dict[str, str] = {}
 
     async def hash_of(self, ref: DocumentRef) -> dict[str, str]:
-        found: dict[str, str] = await self.manifests._redis.hgetall(self.manifests._document(ref))
-        return found
+        found = await self.manifests._redis.hgetall(self.manifests._document(ref))
+        return {str(name): str(value) for name, value in found.items()}
 
     async def set_hash(self, ref: DocumentRef, fields: dict[str, str]) -> None:
         await self.manifests._redis.delete(self.manifests._document(ref))
         if fields:
-            await self.manifests._redis.hset(self.manifests._document(ref), mapping=fields)
+            await self.manifests._redis.hset(self.manifests._document(ref), mapping=dict[Any, Any](fields))
 
     async def stored(self, ref: DocumentRef) -> StoredChunk:
         """The one chunk of a document, with a vector of our own."""

@@ -1,10 +1,12 @@
 """A version in doubt is written and flipped to once more, whoever else is at work."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import pytest
 
-from connectors.ports import Manifest
+from connectors.ports import Flip, Manifest
 from runtime.settings import Documents, Settings
-from streams.outcome import Emit, Record
+from streams.outcome import Emit, Outcome, Record
 from tests.flow.inline import Lanes
 from topics import registry
 from topics.identity import DocumentRef, Token
@@ -55,7 +57,7 @@ async def test_the_same_version_is_flipped_to_again() -> None:
     seen: list[set[str]] = []
     upsert, delete = lanes.store.upsert, lanes.store.delete
 
-    async def look(step, *args):  # type: ignore[no-untyped-def]
+    async def look(step: Callable[..., Awaitable[None]], *args: object) -> None:
         await step(*args)
         seen.append(await gone(lanes))
 
@@ -87,7 +89,7 @@ async def test_a_stalled_writer_of_the_next_version_starts_over() -> None:
     flip = lanes.manifests.flip
     later = Token(token.epoch, token.partition, token.offset + 1)
 
-    async def stalled(flips):  # type: ignore[no-untyped-def]
+    async def stalled(flips: Sequence[Flip]) -> list[bool]:
         """Between diff and flip somebody else mends the version."""
         if not flips:
             return []
@@ -124,9 +126,9 @@ async def test_doubt_between_two_parts_does_not_stop_the_lane() -> None:
     lanes, token = await two_births()
     step, parts = lanes.index.step, 0
 
-    async def in_pieces(records):  # type: ignore[no-untyped-def]
+    async def in_pieces(records: Sequence[Record]) -> list[Outcome]:
         nonlocal parts
-        outcomes = []
+        outcomes: list[Outcome] = []
         for record in records:
             outcomes += await step([record])
             parts += 1

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -350,21 +349,6 @@ class ManifestContract:
         assert await manifests.flip([again, again]) == [True, False]
         [manifest] = await manifests.read([REF])
         assert (manifest.doubted, manifest.done, list(manifest.chunks)) == (False, False, ["c3"])
-
-    async def test_a_flip_holds_for_its_edition(self, manifests: ManifestStore) -> None:
-        """Who diffed against another manifest of the same version, or before it was doubted, does not flip."""
-        await manifests.flip([flip(5)])
-        [plain] = await manifests.read([REF])
-        await manifests.doubt({REF: at(5)})
-        [doubted] = await manifests.read([REF])
-        assert await manifests.flip([replace(flip(6, 5), edition=plain.edition)]) == [False]
-        again = replace(flip(5, 5, has=chunks("c3")), indexed_at=plain.indexed_at + 1, edition=doubted.edition)
-        assert await manifests.flip([again]) == [True]
-        [after] = await manifests.read([REF])
-        assert len({plain.edition, doubted.edition, after.edition}) == 3
-        for earlier in (plain, doubted):
-            assert await manifests.flip([replace(flip(6, 5), edition=earlier.edition)]) == [False]
-        assert await manifests.flip([replace(flip(6, 5), edition=after.edition)]) == [True]
 
     async def test_widen_returns_what_was_before(self, manifests: ManifestStore) -> None:
         """The most parts ever had is remembered, 1 unless told."""

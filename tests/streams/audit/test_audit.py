@@ -173,6 +173,18 @@ async def test_each_kind_is_found_and_mended(plant: Plant) -> None:
     assert manifest(world).deleted == gone == (event(world).state == "deleted")
 
 
+async def test_equal_chunks_are_told_apart() -> None:
+    """Where one of several equal chunks is missing the others are not taken for altered."""
+    world = await busy()
+    ref = DocumentRef("default", "twice")
+    lines = world.manifests._manifests[ref].chunks
+    texts = [world.store._chunks["default", id_].text for id_ in lines]
+    first = next(i for i, text in enumerate(texts) if texts.count(text) > 1)
+    await world.store.delete({ref: [list(lines)[first]]})
+    _, found = await world.audit()
+    assert [(f.kind, f.doc_id, f.objects) for f in found] == [("missing", "twice", 1)]
+
+
 async def test_several_kinds_at_once() -> None:
     """A document may have more than one, and one repair mends them all."""
     world = await busy()
