@@ -63,6 +63,11 @@ class Tables(TableManager):
         await self.recovery.start()
 
 
+def leave_group(app: faust.App) -> None:
+    """Let the coming stop end the membership: a static member whose topics change would come back to its old ones."""
+    app.consumer._thread._consumer._coordinator._group_instance_id = None
+
+
 def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> faust.App:
     """An application that runs one stage as a member of ``group``; ``slot`` is its stable name there."""
     check_versions()

@@ -1,12 +1,14 @@
 """The composition root: builds the adapters a stage needs and hands them to it.  The only place that does."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from connectors import build
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from streams.outcome import Port, Publish, Stage
 from streams.topology import BY_NAME
+from topics.registry import documents_of
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 
@@ -24,11 +26,14 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     from streams.documents.chunk import Chunk
     from streams.documents.parts import vector_room
 
+    control = build.epoch_log(settings)
+    await control.open()
+    epochs = await control.read()
     manifests = build.manifest_store(settings)
     weights = resolve(settings.encoder.model)
     room = vector_room(weights.dimension)
     count = TokenCounter(weights.folder)
-    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room)
+    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs)
     return Stage(
         name="chunk",
         reads=BY_NAME["chunk"].reads,
@@ -36,7 +41,10 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=min(CHUNK_BATCH, settings.documents.batch),
         linger=settings.documents.linger,
-        ports=[Port("manifests", manifests.open, manifests.close)],
+        ports=[Port("manifests", manifests.open, manifests.close), Port("control", control.open, control.close)],
+        later=[documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
+        partitions=settings.kafka.partitions,
+        until=partial(control.wait_for_more, epochs),
     )
 
 

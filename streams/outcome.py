@@ -79,6 +79,8 @@ class Stage:
     With ``batch_step`` records are taken in batches; with ``record_step`` up to ``in_flight`` run side by side and
     are acknowledged in order.  Both may raise ``Transient`` (the stage pauses and tries again, for as long as it
     takes) and ``Permanent`` (the record is refused); anything else ends the process with nothing acknowledged.
+    ``later`` are topics that it reads beside ``reads``, of later epochs; when ``until`` returns, the worker stops to be
+    started anew, since there are others.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     ``on_refused`` tells the rest of the lane that a record will not come.
@@ -95,6 +97,13 @@ class Stage:
     overlap: int = 1
     in_flight: int = 1
     ports: Sequence["Port"] = ()
+    later: Sequence[TopicSpec] = ()
+    partitions: int | None = None  # of the lane's own topics, where a later epoch has more
+    until: Hook | None = None
+
+    def lane_partition(self, record: Record) -> int:
+        """Where the record's document lies in the lane's own topics."""
+        return record.partition % self.partitions if self.partitions else record.partition
 
 
 @dataclass(frozen=True, slots=True)

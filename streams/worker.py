@@ -3,20 +3,22 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from connectors import build
 from connectors.errors import Transient
 from runtime import logs, metrics
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import create_app
+from streams.app import create_app, leave_group
 from streams.bootstrap import build_stage
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
 from streams.runner import EXIT_UNKNOWN, Runner
 from topics.registry import group_of
+
+T = TypeVar("T")
 
 log = logs.logger(__name__)
 STOP_GRACE = 15.0  # seconds; less than a supervisor's
@@ -39,29 +41,39 @@ async def serve(
 
     kafka, generation = settings.kafka, settings.documents.generation
     group = group_of(kafka.prefix, name, generation)
-    app = create_app(group, settings.worker.slot, kafka, settings.documents.max_document_bytes)
 
     def name_of(output: Output) -> str:
         return output.spec.full_name(kafka.prefix, generation)
 
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
-    stage = await build_stage(name, settings, publish)
+    stage = await _patiently(name, lambda: build_stage(name, settings, publish), stopping)
+    # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
+    slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
+    app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
-    await _open(ports, stopping)
+    for port in ports:
+        await _patiently(port.name, port.open, stopping)
     runner = Runner(stage, publish, ledger, kafka.poison_limit)
-    topic = app.topic(stage.reads.full_name(kafka.prefix, generation), value_serializer="raw")
+    topics = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
 
-    @app.agent(topic, concurrency=1, name=name)
+    @app.agent(app.topic(*topics, value_serializer="raw"), concurrency=1, name=name)
     async def agent(stream: Any) -> None:
         await runner.run(stream)
 
     await app.start()
-    log.info("started", group=group, reads=topic.get_topic_name())
+    log.info("started", group=group, reads=topics)
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
-    await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.is_set():
+    outdated = asyncio.create_task(stage.until() if stage.until else asyncio.Event().wait())
+    await asyncio.wait({stopped, crashed, outdated}, return_when=asyncio.FIRST_COMPLETED)
+    if outdated.done() and outdated.exception():
+        log.error("the look-out for other topics failed: the process ends", exc_info=outdated.exception())
+        os._exit(EXIT_UNKNOWN)
+    if outdated.done():
+        log.info("there is another topic to read: stopping, to be started anew")
+        leave_group(app)
+    elif not stopping.is_set():
         log.error("Faust stopped by itself: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     try:
@@ -75,15 +87,14 @@ async def serve(
     log.info("stopped")
 
 
-async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:
-    """Open all; what is away is waited for, since a worker that exits would only be started again."""
-    for port in ports:
-        for delay in Backoff(first=0.2, cap=5.0).delays():
-            if stopping.is_set():
-                raise SystemExit(0)
-            try:
-                await port.open()
-                break
-            except Transient as error:
-                log.warning("waiting", port=port.name, error=str(error)[:500])
-                await asyncio.sleep(delay)
+async def _patiently(name: str, step: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T:
+    """What is away is waited for, since a worker that exits would only be started again."""
+    for delay in Backoff(first=0.2, cap=5.0).delays():
+        if stopping.is_set():
+            raise SystemExit(0)
+        try:
+            return await step()
+        except Transient as error:
+            log.warning("waiting", port=name, error=str(error)[:500])
+            await asyncio.sleep(delay)
+    raise AssertionError("the backoff ends only with the process")

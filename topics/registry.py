@@ -1,5 +1,8 @@
 """All topics.  No topic name is spelled anywhere else."""
 
+from dataclasses import replace
+from functools import cache
+
 from topics.control import Epoch, Generation
 from topics.documents import Document, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
@@ -89,6 +92,12 @@ ANSWERS = TopicSpec(
 
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
 ALL: tuple[TopicSpec, ...] = (*LANES, INDEX_EVENTS, CONTROL, ANSWERS, *(dead_letters_of(spec) for spec in LANES))
+
+
+@cache
+def documents_of(epoch: int) -> TopicSpec:
+    """``documents`` of an epoch: the first bears the name alone, the others their number behind it."""
+    return DOCUMENTS if epoch == 1 else replace(DOCUMENTS, name=f"{DOCUMENTS.name}.{epoch}")
 
 
 def group_of(prefix: str, stage: str, generation: str) -> str:

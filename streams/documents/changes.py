@@ -13,6 +13,7 @@ from topics.identity import DocumentRef, IdentityError, Token, event_key, parse_
 from topics.spec import TopicSpec
 
 REFUSED_KEY = "refused"
+OVERTAKEN_KEY = "overtaken"  # null: of this version only the token passes, so that it ends; a newer one went before
 _PASSED_ON = (TOKEN, PUBLISHED_AT, TRACEPARENT)
 
 
@@ -26,7 +27,7 @@ def identify(record: Record) -> tuple[DocumentRef, str, Token]:
 
 
 def read_change(record: Record) -> Change | DocumentRefused | None:
-    """What a record of ``chunks`` or ``vectors`` says; None for a retired part.  Raises :class:`DecodeError`."""
+    """What a record of ``chunks`` or ``vectors`` says; None for a retired part or a version overtaken.  Raises :class:`DecodeError`."""
     ref, part, token = identify(record)
     version = str(token.version)
     if record.value is None:
