@@ -24,7 +24,7 @@ class ControlReader:
 
     def __init__(self, client: Mapping[str, Any], topic: str, first: Epoch) -> None:
         self._config = {**client, **READER, "enable.partition.eof": True}
-        self._place, self._first = TopicPartition(topic, 0, OFFSET_BEGINNING), first
+        self._place, self.first = TopicPartition(topic, 0, OFFSET_BEGINNING), first
         self._consumer: Consumer | None = None
         self._records: list[tuple[bytes | None, bytes | None, Headers]] = []
         self._next = 0
@@ -39,7 +39,7 @@ class ControlReader:
         """All epochs that were announced before this was called; :class:`Transient` where that cannot be told."""
         try:
             self._read()
-            return read_epochs(self._records, self._first)
+            return read_epochs(self._records, self.first)
         except KafkaException as error:
             raise Transient(f"control cannot be read: {error.args[0].name()}") from None
         except DecodeError as error:

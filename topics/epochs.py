@@ -111,8 +111,7 @@ def next_epoch(epochs: Epochs, prefix: str, partitions: int, lane: int) -> Epoch
         return newest  # prepared before: go on there
     if newest.active_from is None:
         raise PartitionsError(
-            f"epoch {newest.number} is prepared with {newest.partitions} partitions: move there first, "
-            "with that number"
+            f"epoch {newest.number} is prepared with {newest.partitions} partitions: move there first, with that number"
         )
     if partitions == newest.partitions:
         raise PartitionsError(f"documents has {partitions} partitions: {partitions + lane} would do")

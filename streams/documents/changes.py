@@ -27,7 +27,7 @@ def identify(record: Record) -> tuple[DocumentRef, str, Token]:
 
 
 def read_change(record: Record) -> Change | DocumentRefused | None:
-    """What a record of ``chunks`` or ``vectors`` says; None for a retired part or a version overtaken.  Raises :class:`DecodeError`."""
+    """What a record of ``chunks`` or ``vectors`` says; None where it is no work.  Raises :class:`DecodeError`."""
     ref, part, token = identify(record)
     version = str(token.version)
     if record.value is None:

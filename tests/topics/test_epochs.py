@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from topics import registry
 from topics.codec import DecodeError, encode, schema_header
 from topics.control import Epoch, Generation
-from topics.epochs import ANNOUNCING, LEAD, PATIENCE, QUIET, Epochs, PartitionsError, first_epoch, next_epoch, read_epochs
+from topics.epochs import (
+    ANNOUNCING,
+    LEAD,
+    PATIENCE,
+    QUIET,
+    Epochs,
+    PartitionsError,
+    first_epoch,
+    next_epoch,
+    read_epochs,
+)
 from topics.headers import Headers
 from topics.identity import partition_of
 
@@ -49,7 +59,9 @@ def test_every_epoch_has_its_topic() -> None:
     assert registry.documents_of(2).broker_config(1) == registry.DOCUMENTS.broker_config(1)
 
 
-@pytest.mark.parametrize(("partitions", "would_do"), [(6, "8"), (10, "8 or 12"), (0, "8"), (4, "8"), (3, "8"), (-4, "8")])
+@pytest.mark.parametrize(
+    ("partitions", "would_do"), [(6, "8"), (10, "8 or 12"), (0, "8"), (4, "8"), (3, "8"), (-4, "8")]
+)
 def test_counts_that_would_tear_a_document_from_its_partition(partitions: int, would_do: str) -> None:
     """They are refused with those that would do."""
     with pytest.raises(PartitionsError, match=f"{would_do} would do"):
