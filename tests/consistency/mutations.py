@@ -83,7 +83,7 @@ TRUSTING = edited(Index, "_upsert", ("if missing:", "if False:"))
 # e: revival
 
 
-class Reviving(edited(Index, "_apply", (UPSERT, f"current |= await self.revived(list(open_), current)\n{UPSERT}"))):  # type: ignore[misc]
+class Reviving(edited(Index, "_apply", (UPSERT, f"current |= await self.revived(list(open_), current)\n{UPSERT}"))):
     """Remembers the chunks of old manifests, and takes an object that is still in the store for a new version."""
 
     def __init__(self, memory: dict[DocumentRef, dict[str, ManifestChunk]], *args: Any) -> None:
