@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Sequence
 
 import pytest
-from click.testing import Result
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
@@ -42,7 +41,7 @@ class Desk:
         self.sender = Sender(self.settings)
 
     def __call__(self, *words: str, code: int = 0) -> str:
-        result: Result = CliRunner().invoke(dlq.app, list(words), env=self._environment)
+        result = CliRunner().invoke(dlq.app, list(words), env=self._environment)
         assert result.exit_code == code, result.output
         return result.output
 

@@ -14,10 +14,11 @@ from runtime.settings import Documents, Kafka, Settings
 from streams import runner as running
 from streams.deadletters.shelf import NotRedrivable, redriven
 from streams.documents.changes import identify
+from streams.documents.chunk import Chunk
 from streams.documents.deferrals import InTheState, ThroughTheLane
 from streams.documents.embed import Embed
 from streams.documents.index import Index
-from streams.outcome import Output, Record, Stage
+from streams.outcome import Deferrals, Output, Record, Stage
 from streams.retries import Retries
 from streams.runner import Runner
 from tests.flow.inline import Lanes
@@ -58,25 +59,25 @@ class Lane:
 
     def __init__(self, **documents: int) -> None:
         kafka = Kafka(retry_delay=0.05, retry_attempts=2, partitions=1)
-        self.lanes = Lanes(Settings(kafka=kafka, documents=Documents(**documents)))  # type: ignore[arg-type]
+        self.lanes = Lanes(Settings(kafka=kafka, documents=Documents(**documents)))
         self.manifests, self.log = self.lanes.manifests, self.lanes.log
         self.encoder = FlakyEncoder()
         self.store = FlakyStore(self.encoder.dimension)
         embed = Embed(self.encoder, self.lanes.cache)
         index = Index("g1", self.manifests, self.store, self.lanes.publish, self.lanes.clock)
         chunk = self.lanes.chunk
-        deferrals = {
-            "chunk": ThroughTheLane("chunk", registry.CHUNKS, chunk.identify, self.manifests),
-            "embed": ThroughTheLane("embed", registry.VECTORS, identify, self.manifests),
-            "index": InTheState(self.manifests),
+        steps: dict[str, tuple[Chunk | Embed | Index, Deferrals]] = {
+            "chunk": (chunk, ThroughTheLane("chunk", registry.CHUNKS, chunk.identify, self.manifests)),
+            "embed": (embed, ThroughTheLane("embed", registry.VECTORS, identify, self.manifests)),
+            "index": (index, InTheState(self.manifests)),
         }
         self._runners: dict[str, Runner] = {}
-        for (name, reads), stage in zip(STAGES.items(), (chunk, embed, index), strict=True):
+        for name, (stage, deferrals) in steps.items():
             made = Stage(
-                name=name, reads=reads, on_refused=stage.on_refused, batch_step=stage.step, batch=8, linger=0.01,
-                deferrals=deferrals[name],
-            )  # type: ignore[arg-type]  # fmt: skip
-            retries = Retries(name, registry.RETRIES[reads.name], kafka, self.lanes.clock)
+                name=name, reads=STAGES[name], on_refused=stage.on_refused, batch_step=stage.step, batch=8,
+                linger=0.01, deferrals=deferrals,
+            )  # fmt: skip
+            retries = Retries(name, registry.RETRIES[STAGES[name].name], kafka, self.lanes.clock)
             for key, again in ((name, False), (f"{name}.retry", True)):
                 self._runners[key] = Runner(made, self.lanes.publish, MemoryDeliveries(), 4, retries, again)
         self._done: dict[str, int] = {}

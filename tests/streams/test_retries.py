@@ -163,7 +163,7 @@ async def test_what_comes_back_is_the_original() -> None:
 async def test_the_end_is_told_behind_all_that_came_of_it() -> None:
     """A retried record's outputs are written first, then the news that it waits no more; a refused one's as well."""
     scripted = Scripted()
-    scripted.failures[b"b"] = [Unclear("timeout")] * 2 * TRIES  # together, then alone
+    scripted.failures[b"b"] = [Unclear("timeout") for _ in range(2 * TRIES)]  # together, then alone
     scripted.failures[b"c"] = [*[Unclear("timeout")] * TRIES, Permanent("never")]
     lane, again, _ = scripted.runners()
     await run_dry(lane, [record(0, b"b"), record(1, b"c")])
