@@ -5,7 +5,9 @@ import sys
 
 BENCHMARKS = {
     "ingest": "Kafka to searchable beside the raw encoder and the brief's one-record-at-a-time worker.",
-    "freshness": "Change to answerable on an idle machine: edits, access changes, deletes.",
+    "freshness": "Change to answerable, idle and under load: edits, access changes, deletes.",
+    "edits": "Encodes and writes of an edit, beside indexing the whole document.",
+    "replay": "The log read again from its beginning, three times: nothing written, nothing encoded.",
     "recovery": "Each worker killed with -9 while documents come in: nothing lost, time to the next record.",
 }
 

@@ -5,21 +5,20 @@ What a user runs beside it is not touched, and every run begins with empty topic
 
 import asyncio
 import os
+import re
 import secrets
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx
 import redis
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors import build
-from deploy.local import stack
-from deploy.local.environment import local_environment
-from deploy.local.state import State, state_folder
-from deploy.local.status import report
+from connectors.ports import Manifest
+from deploy.local.own_stack import OwnStack, own_stack
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DocumentRef, Token
@@ -28,12 +27,18 @@ PORT_BASE = "18500"
 DEADLINE = 300.0  # seconds for a batch of documents to become searchable
 POLL = 0.05  # seconds between looks: seldom enough to leave the cores to what is measured
 
+COUNTERS = {
+    "encodes": ("embed", "freshet_chunks_encoded_total"),
+    "written": ("index", "freshet_store_objects_written_total"),
+    "deleted": ("index", "freshet_store_objects_deleted_total"),
+}
+
 
 @dataclass
 class Installation:
     """A running Freshet, and the doors a benchmark needs."""
 
-    state: State
+    stack: OwnStack
     settings: Settings
 
     def __post_init__(self) -> None:
@@ -80,46 +85,48 @@ class Installation:
                 if all(marks.get(place, -1) >= offset for place, offset in last.items()):
                     return
                 if time.monotonic() > until:
-                    raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.state.folder}/logs")
+                    raise TimeoutError(f"not indexed after {DEADLINE:.0f} s: see {self.stack.state.folder}/logs")
                 await asyncio.sleep(poll)
         finally:
             await manifests.close()
 
     async def chunks(self, doc_ids: list[str]) -> dict[str, int]:
         """How many chunks of each document are visible."""
+        found = await self.manifests(doc_ids)
+        return {doc_id: len(m.chunks) for doc_id, m in zip(doc_ids, found, strict=True) if not m.deleted}
+
+    async def manifests(self, doc_ids: list[str]) -> list[Manifest]:
+        """What is visible of each document."""
         manifests = build.manifest_store(self.settings)
         await manifests.open()
         try:
-            found = await manifests.read([DocumentRef("default", doc_id) for doc_id in doc_ids])
-            return {doc_id: len(m.chunks) for doc_id, m in zip(doc_ids, found, strict=True) if not m.deleted}
+            return await manifests.read([DocumentRef("default", doc_id) for doc_id in doc_ids])
         finally:
             await manifests.close()
+
+    async def counts(self, http: httpx.AsyncClient) -> dict[str, float]:
+        """How many texts were encoded, objects written and deleted, since the workers started."""
+        found = {}
+        for name, (worker, metric) in COUNTERS.items():
+            page = (await http.get(self.stack.metrics(worker))).text
+            line = re.search(rf"^{metric} (\S+)$", page, re.MULTILINE)
+            if line is None:
+                raise RuntimeError(f"{worker} does not tell {metric}")
+            found[name] = float(line[1])
+        return found
 
     def forget_vectors(self) -> None:
         """Empty the embedding cache: what is measured must be encoded."""
         redis.Redis.from_url(self.settings.redis.cache_url).flushdb()
 
-    def pid(self, name: str) -> int:
-        for process in report(self.state)["processes"]:
-            if process["name"] == name and process["pid"]:
-                return int(process["pid"])
-        raise RuntimeError(f"{name} does not run")
-
     def kill(self, name: str) -> None:
         """kill -9 of one of our own processes."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        self.stack.send(name)
 
 
 @contextmanager
-def installation() -> Iterator[Installation]:
-    """Bring it up, and take it down again."""
-    state = state_folder(state_folder().folder / "bench")
-    user = {name: value for name, value in os.environ.items() if not name.startswith(("FRESHET_", "LLM_"))}
-    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    user["FRESHET_PREFIX"] = f"b{secrets.token_hex(4)}"
-    up = stack.up(state, user, print)
-    try:
-        settings = Settings.from_env(local_environment(up.ports, user))
-        yield Installation(state, settings)
-    finally:
-        stack.down(state, print)
+def installation(settings: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """Bring it up, with these ``FRESHET_*`` settings, and take it down again."""
+    base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
+    with own_stack("bench", base, {"FRESHET_PREFIX": f"b{secrets.token_hex(4)}", **(settings or {})}) as stack:
+        yield Installation(stack, Settings.from_env(stack.environment))

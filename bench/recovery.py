@@ -26,8 +26,9 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench recovery", description=__doc__)
     parser.add_argument("--documents", type=int, default=200, help="documents published meanwhile (default 200)")
     parser.add_argument("--kills", type=int, default=2, help="kills of each worker (default 2)")
+    parser.add_argument("--backend", default="auto", help="encoder backend, e.g. torch-fp32 (default auto)")
     options = parser.parse_args(arguments)
-    with installation() as freshet:
+    with installation({"FRESHET_ENCODER_BACKEND": options.backend}) as freshet:
         figures, counts = asyncio.run(_run(freshet, options.documents, options.kills))
     result: dict[str, Any] = {
         "documents": counts,
@@ -35,10 +36,11 @@ def run(arguments: Sequence[str]) -> None:
             lane: {"p95": round(float(np.percentile(values, 95)), 2), "all": values} for lane, values in figures.items()
         },
     }
-    report.save("recovery", result | {"machine": machine.features()})
+    name = "recovery" if options.backend == "auto" else f"recovery-{options.backend}"
+    report.save(name, result | {"machine": machine.features()})
     notes = {name: str(value) for name, value in counts.items()}
     report.show("kill -9 to the next record processed", "s", figures, notes)
-    report.plot("recovery", "kill -9 to the next record processed", "s", figures)
+    report.plot(name, "kill -9 to the next record processed", "s", figures)
     if counts["missing"] or counts["wrong"]:
         raise SystemExit("documents were lost or indexed wrongly")
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from runtime.settings import Settings
+from topics.identity import DEFAULT_TENANT
 
 TIMEOUT = httpx.Timeout(10.0, read=120.0)
 
@@ -19,10 +20,10 @@ class DoorError(RuntimeError):
 class Door:
     """A client of the gateway.  Use as a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tenant: str = DEFAULT_TENANT) -> None:
         host = settings.gateway.host if settings.gateway.host != "0.0.0.0" else "127.0.0.1"
         self.address = f"http://{host}:{settings.gateway.port}"
-        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT)
+        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers={"Freshet-Tenant": tenant})
 
     def __enter__(self) -> "Door":
         return self
@@ -38,7 +39,7 @@ class Door:
 
     def status(self, doc_id: str, token: str | None = None) -> dict[str, Any]:
         """Status of a document; with a token, of that version."""
-        return self.get(f"/v1/documents/{quote(doc_id)}", **({"token": token} if token else {}))
+        return self.get(f"/v1/documents/{quote(doc_id, safe='')}", **({"token": token} if token else {}))
 
     def events(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Events of a job as they come: (name, data), until the last one."""

@@ -6,6 +6,7 @@ changed since.
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +20,14 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.door import Door, DoorError
 from cli.environment import read_settings
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
 
 console = Console(highlight=False)
+PATIENCE = 120.0  # seconds that one document may keep the others waiting
 MEDIA_TYPES = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
@@ -178,11 +181,31 @@ def topic_id(settings: Settings, topic: str) -> str:
     return str(described.topic_id)
 
 
+def await_outcomes(settings: Settings, tenant: str, summary: Summary) -> None:
+    """Until each published version is answerable or refused, with a bar; refused ones count as failed."""
+    if not summary.published:
+        return
+    columns = (TextColumn("[bold]answerable"), BarColumn(), MofNCompleteColumn())
+    with Door(settings, tenant) as door, Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(summary.published))
+        last_news = time.monotonic()
+        for doc_id, token in summary.published.items():
+            while (status := door.status(doc_id, str(token)))["status"] == "pending":
+                if time.monotonic() - last_news > PATIENCE:
+                    raise DoorError(f"{doc_id} is still pending after {PATIENCE:.0f} s: see `freshet stack status`")
+                time.sleep(0.05)
+            if status["status"] not in ("indexed", "deleted") and status["version"] == str(token.version):
+                summary.failed[doc_id] = f"{status['status']}: {status.get('reason')}"
+            last_news = time.monotonic()
+            progress.advance(task)
+
+
 def publish(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.", exists=True)],
     tenant: Annotated[str, typer.Option(help="Tenant that owns the documents.")] = DEFAULT_TENANT,
     root: Annotated[Path | None, typer.Option(help="Ids are paths from here; default is the working folder.")] = None,
     force: Annotated[bool, typer.Option(help="Send unchanged files too.")] = False,
+    wait: Annotated[bool, typer.Option(help="Return when every published document is answerable or refused.")] = False,
 ) -> None:
     """Publish files to Kafka; run it again to resume, unchanged files are not sent twice."""
     settings = read_settings()
@@ -191,7 +214,9 @@ def publish(
         check_tenant(tenant)
         sources = list(find(paths, root, summary))
         send(settings, sources, tenant, force, summary)
-    except (KafkaException, IdentityError, ValueError) as error:
+        if wait:
+            await_outcomes(settings, tenant, summary)
+    except (KafkaException, IdentityError, ValueError, DoorError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None
     console.print(f"{len(summary.published)} published, {summary.unchanged} unchanged, {len(summary.failed)} failed")

@@ -140,6 +140,7 @@ class Visible:
     version: str
     head: DocumentHead
     section: str | None
+    age: float  # seconds since the flip to this version, by the clock of whoever arbitrates flips
     stale_since: int | None = None  # ms since 1970: since when the log is known to hold a newer version
 
 

@@ -15,7 +15,7 @@ from gateway.problems import FieldError
 from runtime.settings import Settings
 from topics.documents import Document, Metadata
 from topics.identity import IdentityError, Token
-from topics.queries import Condition, Filter, Passage
+from topics.queries import Condition, Filter, Lacking, Passage
 
 LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
 MAX_FILTER_KEYS = 32
@@ -101,12 +101,18 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class Passages(msgspec.Struct, kw_only=True):
-    """What was found.  ``timings`` are milliseconds; ``degraded`` is empty when all was well."""
+    """What was found.  ``timings`` are milliseconds; ``degraded`` is empty when all was well.
+
+    ``lacking`` lists what `at_least` asked for and was not had; ``oldest_passage_seconds`` is the age of the oldest
+    passage since its event time at the source.
+    """
 
     job_id: str
     passages: list[Passage]
     generation: str
     degraded: list[str] = []
+    lacking: list[Lacking] = []
+    oldest_passage_seconds: float | None = None
     timings: dict[str, float] = {}
 
 

@@ -69,6 +69,8 @@ def passages_of(job: Job, timings: dict[str, float]) -> Passages:
         passages=found.passages,
         generation=found.generation,
         degraded=found.degraded,
+        lacking=found.lacking,
+        oldest_passage_seconds=max(((millis() - p.published_at) / 1000 for p in found.passages), default=None),
         timings={**found.timings, **timings},
     )
 

@@ -96,7 +96,9 @@ class Documents(_Branch):
     buckets: int = Field(1, ge=1, le=1024, description="Physical tenants per tenant in the vector store.")
     tenants: str = Field("default", description="Known tenants, comma-separated.")
     chunk_tokens: int = Field(200, ge=32, le=4096, description="Most tokens in a chunk.")
-    part_bytes: int = Field(768 * 1024, ge=4096, description="Most bytes in one part of a version in internal topics.")
+    part_bytes: int = Field(
+        192 * 1024, ge=4096, description="Most bytes in one part of a version in internal topics, vectors included."
+    )
     max_document_bytes: int = Field(
         8 * 1024 * 1024 - 4096, ge=1024, description="Largest document accepted at the door."
     )

@@ -61,6 +61,8 @@ async def _embed(settings: Settings, _: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=settings.documents.batch,
         linger=settings.documents.linger,
+        room=stage.room,
+        overlap=2,  # no core waits while one batch ends and the next is taken
         deferrals=ThroughTheLane("embed", registry.VECTORS, identify, manifests),
         ports=[
             Port("embeddings", cache.open, cache.close),

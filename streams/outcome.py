@@ -122,6 +122,8 @@ class Stage:
     takes), ``Unclear`` (after a few tries the record is deferred, where there are ``deferrals``) and ``Permanent`` (the
     record is refused); anything else ends the process with nothing acknowledged.  ``on_refused`` tells the rest of the
     lane that a record will not come.  A step may run twice at once: for the lane, and for what comes to be retried.
+    ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
+    A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
 
     name: str
@@ -131,6 +133,8 @@ class Stage:
     record_step: RecordStep | None = None
     batch: int = 1
     linger: float = 0.0
+    room: Callable[[int], int] | None = None
+    overlap: int = 1
     in_flight: int = 1
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it

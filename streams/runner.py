@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from topics.retry import Retry, without_retry
 log = logger(__name__)
 EXIT_UNKNOWN = 70  # EX_SOFTWARE: a supervisor starts the worker again
 BACKOFF = Backoff(first=0.1, cap=5.0)
+READ_AHEAD = 8  # batches; a stage that fits its batches to what waits must see some of it
 
 
 class Runner:
@@ -52,6 +53,7 @@ class Runner:
         self.lane = f"{stage.name}.retry" if again else stage.name
         self._deliveries = Deliveries(self.lane, ledger)
         self._begun: dict[tuple[str, int, int], float] = {}
+        self._waiting = 0  # bytes of values that were read and not yet taken into a batch
         self._announced: set[tuple[str, int, int]] = set()  # may have been said to be deferred, here or before a crash
         self._held: Pause | None = None
         metrics.oldest_queued.labels(self.lane).set_function(self._oldest)
@@ -68,13 +70,15 @@ class Runner:
 
         ``noack_take(1)`` is the one form of Faust's streams that acknowledges nothing by itself.
         """
-        queue: asyncio.Queue[Any] = asyncio.Queue(1 if self._again else self._stage.batch)
+        ahead = self._stage.batch * (READ_AHEAD if self._stage.room else 1)
+        queue: asyncio.Queue[Any] = asyncio.Queue(1 if self._again else ahead)
         windowed = self._stage.record_step is not None and not self._again
         work = asyncio.create_task(self._work_window(stream, queue) if windowed else self._work_batches(stream, queue))
         work.add_done_callback(self._exit_on_error)
         try:
             async for events in stream.noack_take(1, within=None):
                 for event in events:
+                    self._waiting += size_of(event)
                     await queue.put(event)
         except asyncio.CancelledError:
             raise  # stopping: nothing unfinished was acknowledged
@@ -84,32 +88,50 @@ class Runner:
             work.cancel()
 
     async def _work_batches(self, stream: Any, queue: asyncio.Queue[Any]) -> None:
-        """One batch after the other; the outputs of one are written while the next is worked on."""
-        writing: asyncio.Task[None] | None = None
+        """Batches in order, ``overlap`` of them in work at once, while the outputs of earlier ones are written."""
+        working = asyncio.Semaphore(self._stage.overlap)
+        unsettled: deque[asyncio.Task[None]] = deque()
         while True:
-            events = await _take(queue, 1 if self._again else self._stage.batch, self._stage.linger)
+            await working.acquire()
+            while len(unsettled) > self._stage.overlap:  # the broker is slower than we are
+                await unsettled.popleft()
+            limit = 1 if self._again else self._stage.batch
+            events = await _take(queue, limit, self._stage.linger, self._room)
+            self._waiting -= sum(map(size_of, events))
             records = [self._record_of(event) for event in events]
             if self._again and self._retries:
                 await self._retries.wait(records[0])
             metrics.batch_records.labels(self.lane).observe(len(records))
-            before = await self._deliveries.before(records)
-            if any(before):  # suspects: nothing may be at risk besides the one that runs
-                if writing is not None:
-                    await writing
-                for group in apart(records, before):
+            previous = await self._deliveries.before(records)
+            if any(previous):  # suspects: nothing may be at risk besides the one that runs
+                await asyncio.gather(*unsettled)
+                for group in apart(records, previous):
                     await self._settle(group, await self._outcomes(group))
-                writing = asyncio.create_task(self._acknowledge(stream, events))
-            else:
-                outcomes = await self._outcomes(records)
-                if writing is not None:
-                    await writing
-                writing = asyncio.create_task(self._settle_batch(stream, events, records, outcomes))
-            writing.add_done_callback(self._exit_on_error)
+                await self._acknowledge(stream, events)
+                working.release()
+                continue
+            outcomes = asyncio.create_task(self._outcomes(records))
+            outcomes.add_done_callback(lambda _: working.release())
+            before = unsettled[-1] if unsettled else None
+            unsettled.append(asyncio.create_task(self._settle_batch(stream, events, records, outcomes, before)))
+            unsettled[-1].add_done_callback(self._exit_on_error)
+
+    def _room(self) -> int | None:
+        return self._stage.room(self._waiting) if self._stage.room else None
 
     async def _settle_batch(
-        self, stream: Any, events: list[Any], records: list[Record], outcomes: Sequence[Outcome]
+        self,
+        stream: Any,
+        events: list[Any],
+        records: list[Record],
+        outcomes: "asyncio.Task[Sequence[Outcome]]",
+        before: "asyncio.Task[None] | None",
     ) -> None:
-        await self._settle(records, outcomes)
+        """Once its outcomes are there, and the batch before it is acknowledged."""
+        found = await outcomes
+        if before is not None:
+            await before
+        await self._settle(records, found)
         await self._acknowledge(stream, events)
 
     async def _acknowledge(self, stream: Any, events: list[Any]) -> None:
@@ -316,17 +338,22 @@ class Runner:
         os._exit(EXIT_UNKNOWN)
 
 
-async def _take(queue: asyncio.Queue[Any], limit: int, linger: float) -> list[Any]:
-    """The next item, and what follows it within ``linger`` seconds, up to ``limit`` in all."""
+async def _take(queue: asyncio.Queue[Any], limit: int, linger: float, room_now: Callable[[], int | None]) -> list[Any]:
+    """The next event, and what follows it within ``linger`` seconds: up to ``limit``, or some bytes more than room."""
     items = [await queue.get()]
-    until = time.monotonic() + linger
-    while len(items) < limit:
+    room, until = room_now(), time.monotonic() + linger
+    while len(items) < limit and (room is None or sum(map(size_of, items)) < room):
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 items.append(await queue.get())
         except TimeoutError:
             break
     return items
+
+
+def size_of(event: Any) -> int:
+    """Bytes of an event's value."""
+    return len(event.message.value or b"")
 
 
 def record_of(event: Any) -> Record:

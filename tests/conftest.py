@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -24,8 +25,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.fixture(scope="session")
-def server_environment() -> Iterator[dict[str, str]]:
+@contextmanager
+def running_servers() -> Iterator[dict[str, str]]:
     """Real Kafka, Weaviate and Redis: started here, and stopped here unless they ran before."""
     state = state_folder(state_folder().folder / "test")
     user = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
@@ -34,6 +35,13 @@ def server_environment() -> Iterator[dict[str, str]]:
     yield local_environment(up.ports, user)
     if not up.already_up:
         stack.down(state, print)
+
+
+@pytest.fixture(scope="session")
+def server_environment() -> Iterator[dict[str, str]]:
+    """Environment of :func:`running_servers`."""
+    with running_servers() as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")

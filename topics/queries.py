@@ -60,6 +60,14 @@ class Passage(msgspec.Struct, kw_only=True, omit_defaults=True):
     published_at: int
 
 
+class Lacking(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A version that ``at_least`` asked for and the answer has not: not there in time, or refused, and why."""
+
+    token: str
+    status: str  # not-fresh, rejected, dead-lettered
+    reason: str | None = None
+
+
 class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well."""
 
@@ -67,6 +75,7 @@ class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     passages: list[Passage]
     generation: str
     degraded: list[str] = []
+    lacking: list[Lacking] = []
     timings: dict[str, float] = {}
     asked_at: int
 
@@ -95,6 +104,7 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered
     oldest_passage_seconds: float | None = None
     degraded: list[str] = []
+    lacking: list[Lacking] = []
     timings: dict[str, float] = {}
 
 

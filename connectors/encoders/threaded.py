@@ -1,4 +1,4 @@
-"""What every in-process encoder shares: one worker thread, so that event loop and heartbeats never wait."""
+"""What every in-process encoder shares: threads of its own, so that event loop and heartbeats never wait."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -16,10 +16,12 @@ _T = TypeVar("_T")
 
 
 class ThreadedEncoder(ABC):
-    """An :class:`connectors.ports.Encoder` whose work runs in a thread of its own.
+    """An :class:`connectors.ports.Encoder` whose work runs in threads of its own.
 
-    Calls queue up behind one another; a cancelled caller does not stop the pass under way.
+    Up to ``parallel`` calls run at once, others queue up; a cancelled caller does not stop the pass under way.
     """
+
+    parallel = 1
 
     def __init__(self, model: str, backend: str, dimension: int) -> None:
         self.model = model
@@ -66,7 +68,7 @@ class ThreadedEncoder(ABC):
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+            self._thread = ThreadPoolExecutor(self.parallel, thread_name_prefix="encoder")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, call)
         except ConnectorError:

@@ -1,5 +1,6 @@
 """Manifests in a dict: for tests, and for one process that may forget.  Same contract as Redis."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ class MemoryManifests:
 
     def __init__(self) -> None:
         self._manifests: dict[DocumentRef, Manifest] = {}
+        self._flipped: dict[DocumentRef, float] = {}  # when, by the monotonic clock
         self._waiting: dict[DocumentRef, list[tuple[str, int]]] = {}
         self._watermarks: dict[tuple[int, int], int] = {}
         self._deferred: set[tuple[Token, str]] = set()
@@ -46,6 +48,7 @@ class MemoryManifests:
         seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
         if current.last_seen is not None and current.last_seen.version > flip.version:
             seen = current.last_seen
+        self._flipped[flip.ref] = time.monotonic()
         self._manifests[flip.ref] = Manifest(
             version=flip.version,
             deleted=flip.deleted,
@@ -82,7 +85,7 @@ class MemoryManifests:
         if current.version is None or current.deleted or current.head is None or chunk is None:
             return None
         since = next((at for version, at in self._waiting.get(ref, ()) if version > current.version), None)
-        return Visible(current.version, current.head, chunk.section, since)
+        return Visible(current.version, current.head, chunk.section, time.monotonic() - self._flipped[ref], since)
 
     async def accepted(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
         for ref, entry in versions.items():

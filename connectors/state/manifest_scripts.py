@@ -1,6 +1,7 @@
 """The steps on a manifest that must be atomic, as Redis scripts.
 
-One HASH per document: version, deleted, done, head, doomed, last_seen, indexed_at, doubted and, for each chunk,
+One HASH per document: version, deleted, done, head, doomed, last_seen, indexed_at, doubted, flipped (ms by
+the clock of Redis) and, for each chunk,
 ``c:<chunk id>`` -> line.
 Versions are fixed-width text, so ``<`` on strings orders them.
 """
@@ -20,10 +21,11 @@ if current ~= expected or version < current then return 0 end
 if version == current and redis.call('HGET', doc, 'doubted') ~= '1' then return 0 end
 local last = redis.call('HGET', doc, 'last_seen')
 if last and cjson.decode(last)['version'] > version then seen = last end
+local now = redis.call('TIME')
 redis.call('HSET', doc, 'version', version)
 redis.call('UNLINK', doc)
 redis.call('HSET', doc, 'version', version, 'deleted', deleted, 'done', '0', 'head', head, 'doomed', doomed,
-           'last_seen', seen, 'indexed_at', at)
+           'last_seen', seen, 'indexed_at', at, 'flipped', now[1] * 1000 + math.floor(now[2] / 1000))
 for i = 9, #ARGV, 4000 do
   redis.call('HSET', doc, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
 end

@@ -29,6 +29,8 @@ from connectors.state.redis_progress import RedisProgress
 from topics.documents import LastSeen
 from topics.identity import DocumentRef
 
+_SHOWN = ("version", "deleted", "head", "flipped")
+
 
 class RedisManifests(RedisProgress):
     """:class:`connectors.ports.ManifestStore` of one generation."""
@@ -70,20 +72,21 @@ class RedisManifests(RedisProgress):
         async with calling(self._settings, "check hits"):
             pipe = self._redis.pipeline(transaction=False)
             for ref, chunk_ids in wanted.items():
-                pipe.hmget(self._document(ref), ["version", "deleted", "head", *(CHUNK + i for i in chunk_ids)])
+                pipe.hmget(self._document(ref), [*_SHOWN, *(CHUNK + i for i in chunk_ids)])
             pipe.mget([self._waiting(ref) for ref in wanted])
-            *documents, waiting = await replies(pipe)
+            pipe.time()
+            *documents, waiting, (seconds, micros) = await replies(pipe)
         found: dict[tuple[DocumentRef, str], Visible] = {}
-        for (ref, chunk_ids), (version, deleted, head, *lines), text in zip(
+        for (ref, chunk_ids), (version, deleted, head, flipped, *lines), text in zip(
             wanted.items(), documents, waiting, strict=True
         ):
             if version is None or deleted == "1" or not head:
                 continue
-            decoded = head_of(head)
+            decoded, age = head_of(head), seconds + micros / 1e6 - int(flipped or 0) / 1000
             since = next((at for later, at in waiting_of(text) if later > version), None)
             for chunk_id, line in zip(chunk_ids, lines, strict=True):
                 if line is not None:
-                    found[ref, chunk_id] = Visible(version, decoded, chunk_of(line)[1].section, since)
+                    found[ref, chunk_id] = Visible(version, decoded, chunk_of(line)[1].section, age, since)
         return [found.get(hit) for hit in hits]
 
     async def doubt(self, refs: Mapping[DocumentRef, str]) -> None:

@@ -61,11 +61,13 @@ def translate(error: Exception, doing: str) -> ConnectorError:
         return Overloaded(message, retry_after=_PAUSE)
     if isinstance(error, TimeoutError | WeaviateTimeoutError) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unclear(message, reason="timeout")  # a server that is gone is found out sooner, and is away
+    if isinstance(error, WeaviateClosedClientError):
+        return Transient(message, reason="closed")
     if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):
         return Permanent(message, reason="invalid")
-    if isinstance(error, httpx.HTTPError | OSError | WeaviateClosedClientError) or status in _GONE:
+    if isinstance(error, httpx.HTTPError | OSError) or status in _GONE:
         return Transient(message, reason="away")
     return judge(text, doing)
 

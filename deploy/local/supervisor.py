@@ -163,6 +163,20 @@ class Supervisor:
             if program.name not in running:
                 self._call.startProcess(f"{program.group}:{program.name}", False)
 
+    def stop(self, name: str) -> None:
+        """Stop one program and wait until it has ended."""
+        self._call.stopProcess(self._full_name(name), True)
+
+    def start_one(self, name: str) -> None:
+        """Start one program; does not wait for it."""
+        self._call.startProcess(self._full_name(name), False)
+
+    def _full_name(self, name: str) -> str:
+        group = next((process.group for process in self.processes() if process.name == name), None)
+        if group is None:
+            raise StepFailed(f"There is no program {name!r} in this stack.")
+        return f"{group}:{name}"
+
     def replace_group(self, group: str) -> None:
         """Stop a group and take its programs from the settings file anew; they are not started."""
         if any(process.group == group for process in self.processes()):

@@ -4,6 +4,7 @@ Reads ``chunks``, writes ``vectors``, part by part.  Rejects what is not a docum
 Repeating is harmless: a vector is named by model and text, and a known one is taken from the embedding cache.
 """
 
+import time
 from collections.abc import Sequence
 
 from connectors.errors import ConnectorError
@@ -20,11 +21,26 @@ from topics.documents import DocumentPart
 log = logger(__name__)
 
 
+BATCH_SECONDS = 0.35  # an edit that comes in now waits no longer than two of these for what is being encoded
+BACKLOG_SHARE = 4  # of a backlog a fourth may make one batch: whoever waits behind it waits a fourth longer at most
+_FIRST_ROOM = 64 * 1024  # bytes, before the first measurement
+_LEAST_ROOM = 16 * 1024
+
+
 class Embed:
     """The stage: micro-batches across documents, one call of the model for all that is not known."""
 
     def __init__(self, encoder: Encoder, cache: EmbeddingCache) -> None:
         self._encoder, self._cache = encoder, cache
+        self._pace: float | None = None  # bytes of text a second, as the encoder goes here and now
+
+    def room(self, waiting: int) -> int:
+        """Bytes that a batch may hold: what is encoded in about :data:`BATCH_SECONDS`, more when much is waiting.
+
+        Large batches are faster, texts of like length being encoded together, and small ones keep an edit fresh.
+        """
+        soon = _FIRST_ROOM if self._pace is None else int(self._pace * BATCH_SECONDS)
+        return max(_LEAST_ROOM, soon, waiting // BACKLOG_SHARE)
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Add vectors; everything else of a record passes through."""
@@ -58,8 +74,9 @@ class Embed:
         cached = set(known)
         missing = {hash_: text for hash_, text in texts.items() if hash_ not in known}
         if missing:
-            with metrics.encode_seconds.time():
-                encoded = await self._encoder.encode(list(missing.values()))
+            began = time.perf_counter()
+            encoded = await self._encoder.encode(list(missing.values()))
+            self._measure(sum(map(len, missing.values())), time.perf_counter() - began)
             fresh = {hash_: row.astype("<f4").tobytes() for hash_, row in zip(missing, encoded, strict=True)}
             metrics.chunks_encoded.inc(len(fresh))
             await self._remember(fresh)
@@ -73,6 +90,11 @@ class Embed:
         except DecodeError:
             return []
         return [refused_output(registry.VECTORS, ref, token, status, reason, record.partition)]
+
+    def _measure(self, size: int, seconds: float) -> None:
+        metrics.encode_seconds.observe(seconds)
+        pace = size / max(seconds, 1e-6)
+        self._pace = pace if self._pace is None else 0.7 * self._pace + 0.3 * pace
 
     async def _known(self, hashes: Sequence[str]) -> dict[str, bytes]:
         try:

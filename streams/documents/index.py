@@ -8,10 +8,10 @@ delivery; a stalled writer that wakes up can leave garbage behind, which no read
 anything current.  Every step works on the whole batch at once.
 """
 
-import contextlib
+import asyncio
 from collections.abc import Sequence
 
-from connectors.errors import Unclear
+from connectors.errors import Permanent, Transient, Unclear
 from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
@@ -35,11 +35,20 @@ class Index:
     ) -> None:
         self._generation, self._manifests, self._store = generation, manifests, store
         self._publish, self._clock = publish, clock
+        # A batch and the refusals of the one before run at the same time: a document's events must lie in the log in
+        # the order of its versions, or a view that is rebuilt from the compacted log would go back.
+        self._turn = asyncio.Lock()
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Index a batch; outcomes in the order of the records."""
+        async with self._turn:
+            return await self._step(records)
+
+    async def _step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = [Emit()] * len(records)
         changes: list[tuple[int, Change]] = []
+        refusals: list[tuple[Record, LastSeen]] = []
+        ended: list[Record] = []  # their versions have an outcome when this batch is done
         for number, record in enumerate(records):
             try:
                 change = read_change(record)
@@ -49,47 +58,51 @@ class Index:
             if change is None:
                 outcomes[number] = Drop("retired-part")
             elif isinstance(change, DocumentRefused):
-                outcomes[number] = Emit([await self._refused(change, record)])
+                refusals.append((record, self._seen(change.version, change.status, change.reason)))
+                ended.append(record)
             elif isinstance(change, Waiting):
                 await (self._manifests.defer if change.begins else self._manifests.settle)(change.token, change.work)
             else:
                 changes.append((number, change))
+                if change.completes:
+                    ended.append(record)
         for wave in waves(changes):
             partitions = {change.ref: records[number].partition for number, change in wave}
             found = await self._apply([change for _, change in wave], partitions)
             for number, change in wave:
                 outcomes[number] = found.get(change.ref, outcomes[number])
-        await self._advance(records)
+        for record, seen in refusals:
+            await self._refuse(record, seen)
+        await self._advance(ended)
         return outcomes
 
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """A dead-lettered record ends the wait for its version, if it can be told which that was."""
         try:
-            ref, _, token = identify(record)
+            _, _, token = identify(record)
         except DecodeError:
             return []
-        version = str(token.version)
-        seen = LastSeen(version=version, status=status, reason=reason[:1000], at=millis(self._clock.now()))
-        output = await record_outcome(self._manifests, ref, token, seen, record.partition)
-        await self._advance([record])
-        return [output]
+        async with self._turn:
+            await self._refuse(record, self._seen(str(token.version), status, reason[:1000]))
+            await self._advance([record])
+        return []
+
+    async def _refuse(self, record: Record, seen: LastSeen) -> None:
+        """Put it on record and announce it."""
+        ref, _, token = identify(record)
+        await self._publish([await record_outcome(self._manifests, ref, token, seen, record.partition)])
+
+    def _seen(self, version: str, status: RefusedStatus, reason: str) -> LastSeen:
+        return LastSeen(version=version, status=status, reason=reason, at=millis(self._clock.now()))
 
     async def _advance(self, records: Sequence[Record]) -> None:
         """Let freshness tokens up to here end: a partition is worked off in order."""
         marks: dict[tuple[int, int], Token] = {}
         for record in records:
-            with contextlib.suppress(DecodeError):
-                token = identify(record)[2]
-                place = (token.epoch, token.partition)
-                marks[place] = max(marks.get(place, token), token)
+            _, _, token = identify(record)
+            place = (token.epoch, token.partition)
+            marks[place] = max(marks.get(place, token), token)
         await self._manifests.advance(list(marks.values()))
-
-    async def _refused(self, refused: DocumentRefused, record: Record) -> Output:
-        seen = LastSeen(
-            version=refused.version, status=refused.status, reason=refused.reason, at=millis(self._clock.now())
-        )
-        ref, _, token = identify(record)
-        return await record_outcome(self._manifests, ref, token, seen, record.partition)
 
     async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, Outcome]:
         """Bring each document (one change per document) to its new version; returns what is special about some."""
@@ -109,12 +122,13 @@ class Index:
                 else:
                     found[ref] = Drop("done" if manifest.version == change.version else "superseded")
                 del open_[ref]
-            found |= dict.fromkeys(await self._upsert(list(open_.values()), current), Emit(proof=True))
+            written = await self._upsert(list(open_.values()), current)
+            found |= dict.fromkeys(written, Emit(proof=True))
             flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
             for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
                 if won:
                     owed[flip.ref] = flip.version
-                    current[flip.ref] = manifest_of(flip)
+                    current[flip.ref] = manifest_of(flip, current[flip.ref].last_seen)
                     self._measure(open_.pop(flip.ref))
             open_ = {ref: change for ref, change in open_.items() if change.completes}
             await self._finish({ref: current[ref] for ref in owed}, partitions)
@@ -140,11 +154,19 @@ class Index:
             earlier = [id_ for id_ in manifest if id_ not in current[change.ref].chunks and id_ not in written]
             missing = set(earlier) - await self._store.existing({change.ref: earlier})
             if missing:
-                others = await self._manifests.deferred(change.token) - {own_work(change.part.part)}
-                raise Unclear(
-                    f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing",
-                    reason="parts",
-                    counts=not others,  # while an earlier part waits for another try, so does this one
+                (now,) = await self._manifests.status([change.ref])
+                if now.version != current[change.ref].version:
+                    raise Transient(f"{change.ref.path}: changed by another writer", reason="race")
+                if await self._manifests.deferred(change.token) - {own_work(change.part.part)}:
+                    raise Unclear(  # while an earlier part waits for another try, so does this one
+                        f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing",
+                        reason="parts",
+                        counts=False,
+                    )
+                # A part was refused, compacted away, or counted on chunks that a late older version removed: waiting
+                # would not bring them.
+                raise Permanent(
+                    f"{len(missing)} chunks of earlier parts are missing: publish the document again", reason="parts"
                 )
         return {chunk.ref for chunk in chunks}
 
@@ -171,16 +193,22 @@ class Index:
 
 
 def waves(changes: Sequence[tuple[int, Change]]) -> list[list[tuple[int, Change]]]:
-    """Split into runs without a repeated document, in order; a version that a later whole one supersedes is left out.
+    """Split into runs without a repeated document, in order; what a later whole version supersedes is left out.
 
-    Left out is not lost: the later version is at least as fresh, and fences treat both alike.
+    Left out is not lost: the later version is at least as fresh, and fences treat both alike.  Later in the batch
+    alone does not supersede: an old version may come again, or late.
     """
-    last_whole: dict[DocumentRef, int] = {c.ref: number for number, c in changes if c.whole}
     result: list[list[tuple[int, Change]]] = []
-    depth: dict[DocumentRef, int] = {}
-    for number, change in changes:
-        if number < last_whole.get(change.ref, -1):
+    newest_whole: dict[DocumentRef, str] = {}
+    kept = []
+    for number, change in reversed(changes):
+        if change.version <= newest_whole.get(change.ref, ""):
             continue
+        if change.whole:
+            newest_whole[change.ref] = change.version
+        kept.append((number, change))
+    depth: dict[DocumentRef, int] = {}
+    for number, change in reversed(kept):
         level = depth.get(change.ref, 0)
         depth[change.ref] = level + 1
         if level == len(result):
@@ -189,8 +217,9 @@ def waves(changes: Sequence[tuple[int, Change]]) -> list[list[tuple[int, Change]
     return result
 
 
-def manifest_of(flip: Flip) -> Manifest:
-    """The manifest as it stands after a flip."""
+def manifest_of(flip: Flip, before: LastSeen | None) -> Manifest:
+    """The manifest as it stands after a flip; a newer version may have been refused ``before``."""
+    seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
     return Manifest(
         version=flip.version,
         deleted=flip.deleted,
@@ -198,6 +227,6 @@ def manifest_of(flip: Flip) -> Manifest:
         head=flip.head,
         chunks=flip.chunks,
         doomed=flip.doomed,
-        last_seen=LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at),
+        last_seen=before if before is not None and before.version > flip.version else seen,
         indexed_at=flip.indexed_at,
     )

@@ -94,6 +94,7 @@ class Generate:
             documents={p.doc_id: p.version for p in retrieval.passages},
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
             degraded=degraded,
+            lacking=retrieval.lacking,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
 

@@ -20,11 +20,15 @@ from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
 from streams.queries.events import Teller
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
+from topics.documents import LastSeen
 from topics.headers import Hop
 from topics.identity import Token
-from topics.queries import Passage, Question, Retrieval
+from topics.queries import Lacking, Passage, Question, Retrieval
 
+TRIES = 10  # searches for one question while documents among its hits keep changing
 OVERFETCH = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
+LOOKS = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
+CLOCK_STEP = 0.002  # seconds: flips are dated in whole milliseconds
 POLL = 0.01  # seconds between looks at the watermarks while a question waits for freshness
 
 
@@ -91,30 +95,46 @@ class Retrieve:
         clock.lap("freshness")
         vector = (await self._encoder.encode([question.question]))[0]
         clock.lap("encode")
-        passages = await self._search(question, hop, vector, clock)
+        passages, unsettled = await self._search(question, hop, vector, clock)
         metrics.served_passages.inc(len(passages))
         return Retrieval(
             question=question.question,
             passages=passages,
             generation=self._generation,
-            degraded=[f"not-fresh:{token}" for token in lacking],
+            degraded=[f"{each.status}:{each.token}" for each in lacking] + ["unsettled"] * unsettled,
+            lacking=lacking,
             timings=timings,
             asked_at=question.asked_at,
         )
 
-    async def _search(self, question: Question, hop: Hop, vector: Vectors, clock: "_Laps") -> list[Passage]:
-        """Search and check; once more when a flip in between cost hits, since the new version is there by then."""
-        limit = question.k * OVERFETCH
-        for _ in range(2):
+    async def _search(
+        self, question: Question, hop: Hop, vector: Vectors, clock: "_Laps"
+    ) -> tuple[list[Passage], bool]:
+        """Search and check until no document among the hits changed meanwhile; tells whether some never stood still.
+
+        A document that flipped after the search began shows what it kept, and not yet what is new: half a version.
+        Hits that do not count are garbage that clean-up has yet to delete, or lost to flips: worth a few more searches.
+        """
+        limit, looks = question.k * OVERFETCH, 0
+        for _ in range(TRIES):
+            began = time.monotonic()
             hits = await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
             clock.lap("search")
             checked = await self._manifests.visible([(hit.ref, hit.id) for hit in hits])
             clock.lap("manifests")
+            took = time.monotonic() - began + CLOCK_STEP
             found = [(hit, seen) for hit, seen in zip(hits, checked, strict=True) if seen is not None]
-            if len(found) == len(hits) or len(found) >= question.k:
+            moved = {hit.ref for hit, seen in found if seen.age <= took}
+            garbage = len(found) < len(hits) and looks < LOOKS
+            if not moved and not garbage:
                 break
-            limit *= 2
-        return [self._passage(hit, seen) for hit, seen in found[: question.k]]
+            if garbage:
+                limit, looks = limit * (2 if looks == 0 else 1), looks + 1
+            if hop.expired(self._clock.now()):
+                break
+            await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to
+        settled = [(hit, seen) for hit, seen in found if hit.ref not in moved]
+        return [self._passage(hit, seen) for hit, seen in settled[: question.k]], bool(moved)
 
     def _passage(self, hit: Hit, seen: Visible) -> Passage:
         if seen.stale_since is not None and self._clock.now() - seen.stale_since / 1000 > self._stale_after:
@@ -132,17 +152,26 @@ class Retrieve:
             published_at=seen.head.published_at,
         )
 
-    async def _wait_for(self, tokens: list[Token], hop: Hop) -> list[Token]:
-        """Wait until the index has passed each token; returns those it has not when patience or deadline ends."""
+    async def _wait_for(self, tokens: list[Token], hop: Hop) -> list[Lacking]:
+        """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""
         until = time.monotonic() + min(self._settings.freshness_wait, hop.remaining(self._clock.now()) / 2)
-        lacking = tokens
-        while lacking:
+        refused: dict[Token, LastSeen] = {}
+        late = tokens
+        while late:
+            refused |= await self._manifests.refusals(late)
             marks = await self._manifests.watermarks()
-            lacking = [t for t in lacking if t.offset > marks.get((t.epoch, t.partition), -1)]
-            if not lacking or time.monotonic() > until:
+            late = [t for t in late if t not in refused and t.offset > marks.get((t.epoch, t.partition), -1)]
+            if not late or time.monotonic() > until:
                 break
             await asyncio.sleep(POLL)
-        return lacking
+        refused |= await self._manifests.refusals(tokens)  # a watermark may pass a version in the moment it is refused
+        return [
+            Lacking(token=str(t), status=refused[t].status, reason=refused[t].reason)
+            if t in refused
+            else Lacking(token=str(t), status="not-fresh")
+            for t in tokens
+            if t in refused or t in late
+        ]
 
 
 class _Laps:

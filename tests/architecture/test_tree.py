@@ -23,6 +23,7 @@ MAY_IMPORT = {
 # The gateway talks to ports; one file builds them.
 GATEWAY_BUILDER = "gateway/serve.py"
 FAUST = {"streams/app.py"}
+FAUST_PINNED = "tests/upstream/"  # tests of Faust itself: what our code lives with, row by row
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 
 
@@ -31,7 +32,8 @@ def sources() -> list[Path]:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    return [Path(line) for line in listed.splitlines() if (ROOT / line).exists()]
+    # Examples in docs/ are the reader's code: they import nothing of ours, and live by no rule of ours.
+    return [Path(line) for line in listed.splitlines() if (ROOT / line).exists() and not line.startswith("docs/")]
 
 
 def imports(path: Path) -> set[str]:
@@ -62,9 +64,9 @@ def test_gateway_knows_ports_only() -> None:
 
 
 def test_faust_is_in_its_place() -> None:
-    """Faust is imported where the application is made and nowhere else."""
+    """Faust is imported where the application is made, where its behaviour is pinned, and nowhere else."""
     users = {str(p) for p in sources() if {n.split(".")[0] for n in imports(p)} & {"faust", "mode"}}
-    assert users == FAUST
+    assert {user for user in users if not user.startswith(FAUST_PINNED)} == FAUST
 
 
 def test_stages_do_not_know_each_other() -> None:
@@ -90,6 +92,6 @@ def test_the_environment_is_read_in_one_place() -> None:
     readers = {
         str(p)
         for p in sources()
-        if p.parts[0] not in {"tests", "deploy", "cli", "bench"} and "os.environ" in (ROOT / p).read_text()
+        if p.parts[0] not in {"tests", "deploy", "cli", "bench", "chaos"} and "os.environ" in (ROOT / p).read_text()
     }
     assert readers <= {"runtime/settings.py", *(f"connectors/encoders/{n}.py" for n in ("weights", "export", "select"))}

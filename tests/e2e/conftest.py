@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local import stack
-from deploy.local.environment import local_environment
-from deploy.local.state import State, state_folder
-from deploy.local.status import report
+from deploy.local.own_stack import OwnStack, own_stack
 from runtime.settings import Settings
 
 E2E_PORT_BASE = "18300"
@@ -25,7 +21,7 @@ DEADLINE = 60.0  # seconds for anything to happen
 class System:
     """A running system and how to talk to it."""
 
-    state: State
+    stack: OwnStack
     settings: Settings
     http: httpx.Client
 
@@ -79,26 +75,13 @@ class System:
                     fields = {}
         return found
 
-    def pid(self, name: str) -> int | None:
-        for process in report(self.state)["processes"]:
-            if process["name"] == name:
-                return process["pid"] or None
-        return None
-
     def kill(self, name: str) -> None:
-        pid = self.pid(name)
-        assert pid, f"{name} does not run"
-        os.kill(pid, signal.SIGKILL)
+        self.stack.send(name)
 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     """Servers, workers and gateway: started here and stopped here."""
-    state = state_folder(state_folder().folder / "e2e")
-    user = {name: value for name, value in os.environ.items() if not name.startswith(("FRESHET_", "LLM_"))}
-    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)
-    up = stack.up(state, user, print)
-    settings = Settings.from_env(local_environment(up.ports, user))
-    with httpx.Client(base_url=f"http://127.0.0.1:{settings.gateway.port}", timeout=60) as http:
-        yield System(state, settings, http)
-    stack.down(state, print)
+    base = os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)
+    with own_stack("e2e", base) as stack, httpx.Client(base_url=stack.door, timeout=60) as http:
+        yield System(stack, Settings.from_env(stack.environment), http)

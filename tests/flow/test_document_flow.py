@@ -4,6 +4,7 @@ import pytest
 
 from runtime import metrics
 from runtime.settings import Documents, Settings
+from tests.connectors.contract.lookalikes import LOOKALIKES
 from tests.flow.inline import Lanes
 from topics import registry
 from topics.identity import DocumentRef
@@ -151,3 +152,36 @@ async def test_wrong_partition_is_refused() -> None:
     record = lanes.append(registry.DOCUMENTS, b"abc", b'{"text": "Alpha."}', 0, {})
     await lanes.drain([record])
     assert "murmur2_random" in lanes.refused[0][2]
+
+
+async def test_lookalike_ids_never_meet() -> None:
+    """Ids that differ only in case, Unicode form, slashes, #, % or @ are documents of their own on the whole way."""
+    lanes = Lanes()
+    for n, doc_id in enumerate(LOOKALIKES):
+        await lanes.put(doc_id, b'{"text": "This is the text of number %d."}' % n)
+    await lanes.put(LOOKALIKES[0], None)
+    for n, doc_id in enumerate(LOOKALIKES[1:], 1):
+        event = lanes.event(doc_id)
+        assert event.state == "current" and len(event.manifest) == 1
+        [seen] = await lanes.manifests.visible([(DocumentRef("default", doc_id), event.manifest[0].id)])
+        assert seen is not None
+        assert lanes.store._chunks["default", event.manifest[0].id].text == f"This is the text of number {n}."
+    assert lanes.event(LOOKALIKES[0]).state == "deleted"
+
+
+async def test_ten_thousand_chunks() -> None:
+    """A very long document travels in many parts, changes in its middle, and only what changed is written again."""
+    lanes = Lanes(Settings(documents=Documents(chunk_tokens=32)))
+    paragraphs = [
+        f"Paragraph {n} of this very long document says that its own number is {n}. " * 2 for n in range(10_000)
+    ]
+    await lanes.put("long", "\n\n".join(paragraphs).encode(), content_type=b"text/plain")
+    before = ids(lanes, "long")
+    assert len(before) >= 10_000
+    parts = len([r for r in lanes.log[registry.VECTORS.name] if r.value is not None])
+    assert parts > 3
+    paragraphs[5_000] = "Something else entirely stands here now, in the very middle of the text."
+    await lanes.put("long", "\n\n".join(paragraphs).encode(), content_type=b"text/plain")
+    after = ids(lanes, "long")
+    assert 0 < len(set(after) - set(before)) <= 4
+    assert {chunk_id for _, chunk_id in lanes.store._chunks} == set(after)

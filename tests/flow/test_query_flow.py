@@ -1,11 +1,17 @@
 """Questions through both stages, in process."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from connectors.errors import Transient
-from connectors.ports import Delta
+from connectors.ports import Delta, Hit, Visible
+from runtime.settings import Documents, Settings
 from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
+from topics.identity import DocumentRef, Token
 from topics.queries import AnswerEvent, Passage
 
 DOCS = {
@@ -112,3 +118,60 @@ async def test_the_next_model_of_the_ladder_answers_and_says_so() -> None:
     half = [e for e in events if e.type == "token" and e.data["text"].startswith("Half")]
     assert len(half) == 1 and half[0].attempt != answer.attempt
     assert "Half" not in answer.data["text"]
+
+
+async def test_a_flip_during_the_search_never_shows_half() -> None:
+    """A document that changes between search and manifest check is searched for again, until it stood still."""
+    lanes = Lanes(Settings(documents=Documents(chunk_tokens=32)))
+    same = "The kept paragraph about herons stays as it is through every version of this document, word for word."
+    await lanes.put("herons", f"# One\n\n{same}".encode(), content_type=b"text/markdown")
+    search, versions = lanes.store.search, [2, 3, 4]
+
+    async def changing(*arguments: Any) -> list[Hit]:
+        hits = await search(*arguments)
+        if versions:
+            n = versions.pop(0)
+            more = "\n\n".join(f"# Part {m}\n\nParagraph {m} about herons of version {n}." for m in range(n))
+            await lanes.put("herons", f"# One\n\n{same}\n\n{more}".encode(), content_type=b"text/markdown")
+        return hits
+
+    lanes.store.search = changing  # type: ignore[assignment, method-assign]
+    found = last(await lanes.ask("What is said about herons?", mode="retrieve", k=20)).data["retrieval"]
+    assert {p["chunk_id"] for p in found["passages"]} == {c.id for c in lanes.event("herons").manifest}
+    assert len(found["passages"]) > 1 and not found.get("degraded")
+
+
+async def test_what_never_stands_still_is_left_out() -> None:
+    """A document that changes during every search is not shown by halves: it is left out, and the answer says so."""
+    lanes = await filled()
+    visible = lanes.manifests.visible
+
+    async def restless(hits: Sequence[tuple[DocumentRef, str]]) -> list[Visible | None]:
+        seen = await visible(hits)
+        return [
+            v and replace(v, age=0.0) if ref.doc_id == "cats" else v for (ref, _), v in zip(hits, seen, strict=True)
+        ]
+
+    lanes.manifests.visible = restless  # type: ignore[method-assign]
+    await asyncio.sleep(0.05)  # the others were flipped to before any search began
+    found = last(await lanes.ask("When do cats sleep?", mode="retrieve", k=3)).data["retrieval"]
+    assert {p["doc_id"] for p in found["passages"]} == {"pumps", "valves"}
+    assert found["degraded"] == ["unsettled"]
+
+
+async def test_an_answer_says_what_it_lacks() -> None:
+    """A token of a refused version ends at once with the reason, one that is too far ahead after the wait."""
+    lanes = await filled()
+    bad = await lanes.put("pumps", b"no JSON")
+    ahead = Token(1, bad.partition, bad.offset + 5)
+    lanes.retrieve._settings = lanes.settings.queries.model_copy(update={"freshness_wait": 0.2})
+    answer = last(await lanes.ask("Where was the green valve built?", at_least=[str(bad), str(ahead)])).data
+    assert [(each["token"], each["status"]) for each in answer["lacking"]] == [
+        (str(bad), "rejected"),
+        (str(ahead), "not-fresh"),
+    ]
+    assert "content-type" in answer["lacking"][0]["reason"] and "reason" not in answer["lacking"][1]
+    assert answer["degraded"] == [f"rejected:{bad}", f"not-fresh:{ahead}"]
+    began = time.monotonic()
+    assert last(await lanes.ask("Where was the green valve built?", at_least=[str(bad)])).data["lacking"]
+    assert time.monotonic() - began < 0.2

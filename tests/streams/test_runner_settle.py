@@ -1,11 +1,14 @@
 """What the runner writes for a group, without Kafka."""
 
+import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from connectors.errors import Permanent, Transient
 from connectors.memory.deliveries import MemoryDeliveries
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus, Stage
-from streams.runner import Runner
+from streams.runner import Runner, _take
 from topics import registry
 
 
@@ -66,3 +69,12 @@ async def test_an_outage_while_writing_is_waited_out() -> None:
     broker = Broker(failures=2)
     await runner(broker)._settle([record(1)], [output("a")])
     assert [o.key for o in broker.taken] == [b"a"]
+
+
+async def test_a_batch_is_closed_by_its_size() -> None:
+    """Records are taken until the room is used up, one at least; what is left makes the next batch."""
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    for size in (100, 10, 10, 200, 1):
+        queue.put_nowait(SimpleNamespace(message=SimpleNamespace(value=b"x" * size)))
+    taken = [[len(e.message.value) for e in await _take(queue, 3, 0.01, lambda: 50)] for _ in range(3)]
+    assert taken == [[100], [10, 10, 200], [1]]

@@ -2,38 +2,19 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from connectors.ports import Flip, Manifest, ManifestChunk, ManifestStore, Visible
+from tests.connectors.contract.lookalikes import LOOKALIKES
 from topics.documents import DocumentHead, LastSeen
 from topics.identity import DocumentRef, Token, Version
 
 REF = DocumentRef("acme", "guides/start")
 HEAD = DocumentHead(title="Start", metadata={"lang": "en", "n": 3}, access=["staff"], published_at=1)
-# Different documents that careless keys would take for one.
-LOOKALIKES = [
-    *(
-        "a",
-        "A",
-        "a/",
-        "/a",
-        "a//b",
-        "a/b",
-        "a#1",
-        "a%2Fb",
-        "a%2fb",
-        "a%23",
-        "@a",
-        "@acme/a",
-        "a|b",
-        "a:b",
-        "a,b",
-        "{a}",
-    ),
-    *("caf\u00e9", "cafe\u0301", "\u212b", "\u00c5", "a b", " a", "a ", "\U0001f600", "\ufeffa", "x" * 1024),
-]
 
 
 def at(offset: int) -> str:
@@ -182,14 +163,27 @@ class ManifestContract:
         await manifests.flip([flip(1, has=chunks("old", "kept")), flip(3, ref=other, has=chunks("theirs"))])
         await manifests.flip([flip(2, 1, has={"kept": ManifestChunk("h", "Part 1"), "new": ManifestChunk("h")})])
         hits = [(REF, "new"), (REF, "old"), (other, "theirs"), (REF, "theirs"), (REF, "kept"), (REF, "version")]
-        assert await manifests.visible(hits) == [
-            Visible(at(2), HEAD, None),
+        seen = await manifests.visible(hits)
+        assert [v and replace(v, age=0) for v in seen] == [
+            Visible(at(2), HEAD, None, 0),
             None,
-            Visible(at(3), HEAD, None),
+            Visible(at(3), HEAD, None, 0),
             None,
-            Visible(at(2), HEAD, "Part 1"),
+            Visible(at(2), HEAD, "Part 1", 0),
             None,
         ]
+
+    async def test_age_counts_from_the_flip(self, manifests: ManifestStore) -> None:
+        """What is visible tells how long ago its version was flipped to, whatever was flipped before."""
+        await manifests.flip([flip(1)])
+        await asyncio.sleep(0.2)
+        [first] = await manifests.visible([(REF, "c1")])
+        began = time.monotonic()
+        await manifests.flip([flip(2, 1)])
+        [second] = await manifests.visible([(REF, "c1")])
+        assert first is not None and second is not None
+        assert 0.15 < first.age < 30
+        assert -0.002 <= second.age <= time.monotonic() - began + 0.002
 
     async def test_deleted_shows_nothing(self, manifests: ManifestStore) -> None:
         """After a delete nothing of the document counts, its version stays, and a later version brings it back."""

@@ -1,0 +1,19 @@
+"""`python -m chaos NAME [options]`: run one campaign; without a name, list them."""
+
+import importlib
+import sys
+
+CAMPAIGNS = {"atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone."}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 without violations, 1 with some, 2 for a name that is none."""
+    if not arguments or arguments[0] not in CAMPAIGNS:
+        for name, purpose in CAMPAIGNS.items():
+            sys.stdout.write(f"{name:12} {purpose}\n")
+        return 2 if arguments and arguments[0] not in ("-h", "--help") else 0
+    return int(importlib.import_module(f"chaos.{arguments[0]}").run(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""Verdicts on a history.  Pure: the same history gets the same verdict.
+
+A reader may see a document's old version or its new one; never two, never a part of one, never what was deleted or
+revoked once that was visible, never anything older than what was visible before the question was asked.
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from chaos.documents import Revision, statements_in
+from chaos.history import History, Read, Write
+
+_TITLE = re.compile(r"revision (\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken.  ``kind``: mixed, half, revoked, deleted, stale, vanished, invented, lost."""
+
+    kind: str
+    doc_id: str
+    detail: str
+    at: float
+
+
+def judge(history: History) -> list[Violation]:
+    """All violations, in the order of the reads; documents that were lost at the end."""
+    writes: dict[str, list[Write]] = defaultdict(list)
+    for write in history.writes:
+        writes[write.revision.doc_id].append(write)
+    found = [v for read in history.reads if read.result == "ok" for v in _judge_read(read, writes[read.doc_id])]
+    return found + lost(history)
+
+
+def lost(history: History) -> list[Violation]:
+    """Writes that the log acknowledged and that never came to an outcome."""
+    return [
+        Violation("lost", w.revision.doc_id, f"revision {w.revision.number}, token {w.token}, has no outcome", w.sent)
+        for w in history.writes
+        if w.result == "ok" and w.visible is None
+    ]
+
+
+def _judge_read(read: Read, writes: list[Write]) -> list[Violation]:
+    def broken(kind: str, detail: str) -> list[Violation]:
+        return [Violation(kind, read.doc_id, f"for {read.principal or 'everyone'}: {detail}", read.began)]
+
+    revisions = {write.revision.number: write.revision for write in writes}
+    ended = read.began if read.ended is None else read.ended
+    floor = max((w.revision.number for w in writes if w.visible is not None and w.visible < read.began), default=0)
+    candidates = [w.revision for w in writes if w.revision.number >= floor and w.sent <= ended]
+    if not read.passages:
+        if floor and not read.degraded and all(revision.shown_to(read.principal) for revision in candidates):
+            return broken("vanished", f"nothing is shown, though every version from {floor} on may be seen")
+        return []
+    numbers = {int(match[1]) if (match := _TITLE.search(title)) else -1 for title, _ in read.passages}
+    said = statements_in(read.doc_id, [text for _, text in read.passages])
+    if len(numbers) > 1:
+        return broken("mixed", f"titles of versions {sorted(numbers)} in one answer")
+    shown = revisions.get(numbers.pop())
+    if shown is None:
+        return broken("invented", f"title {read.passages[0][0]!r} was never published")
+    if not shown.shown_to(read.principal):
+        return broken("deleted" if shown.deletes else "revoked", f"version {shown.number} is not for this reader")
+    if said != shown.said:
+        return broken(*_difference(shown, said, revisions))
+    if shown.number < floor:
+        return _too_old(read, shown, floor, candidates)
+    return []
+
+
+def _difference(shown: Revision, said: frozenset[tuple[int, str]], all_: dict[int, Revision]) -> tuple[str, str]:
+    if said < shown.said:
+        return "half", f"version {shown.number} with {len(said)} of its {len(shown.said)} statements"
+    others = [n for n, revision in all_.items() if said & revision.said - shown.said]
+    return "mixed", f"version {shown.number} with statements of versions {others[:5]}"
+
+
+def _too_old(read: Read, shown: Revision, floor: int, candidates: list[Revision]) -> list[Violation]:
+    current = next(revision for revision in candidates if revision.number == floor)
+    kind = "deleted" if current.deletes else "stale" if current.shown_to(read.principal) else "revoked"
+    detail = f"version {shown.number} is shown to {read.principal or 'everyone'} though {floor} was visible before"
+    return [Violation(kind, read.doc_id, detail, read.began)]

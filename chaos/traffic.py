@@ -1,0 +1,107 @@
+"""Traffic through the public door: an author who publishes and readers who ask, each call recorded.
+
+Every loop ends with its event, every call has a deadline.
+"""
+
+import asyncio
+import random
+from urllib.parse import quote
+
+import httpx
+
+from chaos.documents import Author, Revision
+from chaos.history import History, Read, Write
+
+POLL = 0.02
+OUTCOME_SECONDS = 60.0
+_AWAY = (httpx.HTTPError, OSError)
+
+
+class Traffic:
+    """Writers and readers of one run."""
+
+    def __init__(self, http: httpx.AsyncClient, history: History, author: Author, seed: int) -> None:
+        self._http, self._history, self._author = http, history, author
+        self._random = random.Random(seed)
+        self._newest: dict[str, Write] = {}
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def write(self, stop: asyncio.Event, pause: float) -> None:
+        """Publish revision after revision; the next of a document only after the last one's fate is known."""
+        while not stop.is_set():
+            await self._publish(self._author.next())
+            await asyncio.sleep(pause)
+
+    async def settle(self) -> None:
+        """Wait until every acknowledged write has its outcome, or has waited too long for one."""
+        if self._watching:
+            await asyncio.wait(self._watching)
+
+    async def _publish(self, revision: Revision) -> None:
+        write = Write(revision, self._history.now())
+        self._history.writes.append(write)
+        path = f"/v1/documents/{quote(revision.doc_id, safe='')}"
+        while write.token is None:  # sent again until it is known to be in the log: a repeat is the same revision
+            try:
+                if revision.deletes:
+                    response = await self._http.delete(path)
+                else:
+                    body = {
+                        "text": revision.text,
+                        "media_type": "text/markdown",
+                        "title": revision.title,
+                        "access": list(revision.access),
+                        "metadata": {"about": revision.doc_id},
+                    }
+                    response = await self._http.put(path, json=body)
+            except _AWAY:
+                await asyncio.sleep(0.2)
+                continue
+            if response.status_code == 202:
+                write.token, write.result = response.json()["token"], "ok"
+                write.acknowledged = self._history.now()
+            elif response.status_code < 500:
+                write.result = "failed"
+                return
+            else:
+                await asyncio.sleep(0.2)
+        task = asyncio.create_task(self._watch(write, path))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def _watch(self, write: Write, path: str) -> None:
+        until = self._history.now() + OUTCOME_SECONDS
+        while self._history.now() < until:
+            try:
+                response = await self._http.get(path, params={"token": write.token or ""})
+                if response.status_code == 200 and response.json()["status"] != "pending":
+                    write.visible = self._history.now()
+                    return
+            except _AWAY:
+                pass  # the gateway is down: asked again
+            await asyncio.sleep(POLL)
+
+    async def read(self, stop: asyncio.Event, pause: float) -> None:
+        """Ask about a document for all that is known of it."""
+        while not stop.is_set():
+            doc_id = self._random.choice(self._author.doc_ids)
+            principal = self._random.choice(["", *self._author.principals])
+            read = Read(doc_id, principal, self._history.now())
+            self._history.reads.append(read)
+            try:
+                response = await self._http.post(
+                    "/v1/retrieve",
+                    json={"question": f"What are the statements of {doc_id}?", "k": 50, "timeout": 10,
+                          "filter": {"about": {"eq": doc_id}}},
+                    headers={"Freshet-Principals": principal} if principal else {},
+                )  # fmt: skip
+                read.ended = self._history.now()
+                if response.status_code == 200:
+                    found = response.json()
+                    read.result, read.degraded = "ok", found["degraded"]
+                    read.passages = [(p.get("title") or "", p["text"]) for p in found["passages"]]
+                else:
+                    read.result, read.error = "failed", f"{response.status_code} {response.text[:200]}"
+            except _AWAY as error:
+                read.ended, read.result, read.error = self._history.now(), "failed", repr(error)[:200]
+            await asyncio.sleep(pause)
