@@ -1,8 +1,7 @@
 """Chunk objects in Weaviate (1.39 and later), through the asynchronous gRPC client.
 
 Objects carry their ids and vectors, so writing twice writes the same.  What is stored where is said in
-:mod:`connectors.stores.weaviate_schema`.  A physical tenant comes to be with its first object.  A metadata key that
-nobody used before is seen by filters in other processes after a second at most.
+:mod:`connectors.stores.weaviate_schema`.  A physical tenant comes to be with its first object.
 """
 
 import asyncio

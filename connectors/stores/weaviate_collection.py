@@ -5,7 +5,6 @@ Safe when several workers start, or meet a new key, at the same moment: who come
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -20,8 +19,6 @@ from connectors.ports import StoredChunk
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_connection import Connection
 
-_AGE = 1.0  # seconds that a property which was not there counts as missing
-
 
 class Collection:
     """The collection and what is known of its properties."""
@@ -32,7 +29,7 @@ class Collection:
         self._shape = shape
         self._max_keys = max_keys
         self._properties: frozenset[str] = frozenset()
-        self._read_at = float("-inf")
+        self._looks = 0  # at the schema, that were begun
         self._lock = asyncio.Lock()
 
     def tenant(self, name: str) -> CollectionAsync[Any, Any]:
@@ -53,10 +50,15 @@ class Collection:
             self._check(config)
 
     async def known(self, wanted: set[str]) -> frozenset[str]:
-        """The properties; looked up again when one is wanted that was not there a second ago."""
-        if wanted - self._properties and time.monotonic() - self._read_at > _AGE:
+        """The properties; looked up again when one is wanted that was not there.
+
+        A document that is visible must be found by its metadata, even by a key that nobody used before: the look has to
+        begin after the call.  Those who come while one is under way share the next.
+        """
+        if wanted - self._properties:
+            looks = self._looks
             async with self._lock:
-                if time.monotonic() - self._read_at > _AGE:
+                if self._looks == looks:
                     await self._read()
         return self._properties
 
@@ -78,7 +80,7 @@ class Collection:
 
     def forget(self) -> None:
         """The schema is not what we think: look again before the next write."""
-        self._properties, self._read_at = frozenset(), float("-inf")
+        self._properties = frozenset()
 
     def _missing(self, chunks: Sequence[StoredChunk]) -> dict[str, tuple[str, str, StoredChunk]]:
         return {
@@ -89,9 +91,9 @@ class Collection:
         }
 
     async def _read(self) -> CollectionConfig | None:
+        self._looks += 1
         config = await self._connection.call("read the schema", self._config)
         self._properties = frozenset(p.name for p in config.properties) if config else frozenset()
-        self._read_at = time.monotonic()
         return config
 
     async def _config(self) -> CollectionConfig | None:
