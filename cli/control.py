@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -14,6 +15,8 @@ from topics.codec import encode, schema_header
 from topics.control import Epoch, Generation
 from topics.epochs import ANNOUNCING, PATIENCE, READ_EVERY, Epochs, epoch_key, first_epoch
 
+NEW_TOPIC_SECONDS = 10.0  # a topic that was just made has no leader for a moment
+
 
 def control_reader(settings: Settings) -> ControlReader:
     """Reads the epochs; to be closed."""
@@ -25,12 +28,16 @@ def control_reader(settings: Settings) -> ControlReader:
 
 def read_epochs(settings: Settings) -> tuple[Epochs, bool]:
     """All epochs, and whether `control` tells of them; :class:`Transient` where it cannot be read."""
-    reader = control_reader(settings)
-    try:
-        found = reader.read()
-        return found, found.first is not reader.first
-    finally:
-        reader.close()
+    until = time.monotonic() + NEW_TOPIC_SECONDS
+    with closing(control_reader(settings)) as reader:
+        while True:
+            try:
+                found = reader.read()
+                return found, found.first is not reader.first
+            except Transient:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.1)
 
 
 def tell(settings: Settings, make: Callable[[], Epoch | Generation]) -> None:
@@ -97,8 +104,5 @@ class WriteEpoch:
 
 def write_epoch(settings: Settings) -> Epoch:
     """As :class:`WriteEpoch`, once."""
-    epoch = WriteEpoch(settings)
-    try:
+    with closing(WriteEpoch(settings)) as epoch:
         return epoch.current()
-    finally:
-        epoch.close()

@@ -23,13 +23,17 @@ _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
 
 
 class Lanes:
-    """Reads group offsets and members.  ``documents`` tells the topics of all epochs, which are one queue."""
+    """Reads group offsets and members.  ``documents`` tells the topics of all its epochs, which are one queue."""
 
     def __init__(
-        self, client: Mapping[str, Any], prefix: str, generation: str, documents: Callable[[], Sequence[str]]
+        self,
+        client: Mapping[str, Any],
+        prefix: str,
+        generation: str,
+        documents: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        self._client, self._documents = dict(client), documents
-        self._first = DOCUMENTS.full_name(prefix, generation)
+        self._client, self._first = dict(client), DOCUMENTS.full_name(prefix, generation)
+        self._documents = documents or (lambda: [self._first])
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
         self._lanes = {
             stage: (spec.full_name(prefix, generation), group_of(prefix, stage, generation))
@@ -61,7 +65,7 @@ class Lanes:
         return await asyncio.get_running_loop().run_in_executor(self._checking, self._checks)
 
     def _queue_lengths(self) -> dict[str, int]:
-        lengths = {}
+        lengths: dict[str, int] = {}
         for stage, (topic, group) in self._lanes.items():
             consumer = self._consumers.get(group)
             if consumer is None:

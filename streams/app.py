@@ -63,7 +63,7 @@ class Tables(TableManager):
         await self.recovery.start()
 
 
-def leave_group(app: faust.App) -> None:
+def leave_group(app: Any) -> None:
     """Let the coming stop end the membership: a static member whose topics change would come back to its old ones."""
     app.consumer._thread._consumer._coordinator._group_instance_id = None
 

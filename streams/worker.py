@@ -65,7 +65,7 @@ async def serve(
     log.info("started", group=group, reads=topics)
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
-    outdated = asyncio.create_task(stage.until() if stage.until else asyncio.Event().wait())
+    outdated = asyncio.ensure_future(stage.until() if stage.until else asyncio.Future[None]())
     await asyncio.wait({stopped, crashed, outdated}, return_when=asyncio.FIRST_COMPLETED)
     if outdated.done() and outdated.exception():
         log.error("the look-out for other topics failed: the process ends", exc_info=outdated.exception())

@@ -59,7 +59,7 @@ class Chunk:
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Cut a batch in a thread, so that heartbeats never wait for a long text."""
         read = await asyncio.to_thread(lambda: [self._read(record) for record in records])
-        cuts = [(record, cut) for record, cut in zip(records, read, strict=True) if isinstance(cut, Cut)]
+        cuts = [(record, one) for record, one in zip(records, read, strict=True) if isinstance(one, Cut)]
         await self._accept(cuts)
         overtaken = await self._earlier.overtaken({cut.token: cut.ref for _, cut in cuts})
         most: dict[DocumentRef, int] = {}
@@ -68,14 +68,14 @@ class Chunk:
                 most[cut.ref] = max(most.get(cut.ref, 1), len(cut.parts))
         before = await self._manifests.widen(most)
         outcomes: list[Outcome] = []
-        for record, cut in zip(records, read, strict=True):
-            if isinstance(cut, Refuse):
-                outcomes.append(cut)
-            elif cut.token in overtaken:
-                lane, current = self._lane(record), overtaken[cut.token]
-                outcomes.append(Emit(self._earlier.passed_over(record, cut.ref, cut.token, current, lane)))
+        for record, one in zip(records, read, strict=True):
+            if isinstance(one, Refuse):
+                outcomes.append(one)
+            elif one.token in overtaken:
+                lane, current = self._lane(record), overtaken[one.token]
+                outcomes.append(Emit(self._earlier.passed_over(record, one.ref, one.token, current, lane)))
             else:
-                outcomes.append(Emit(self._outputs(record, cut, max(before[cut.ref], most[cut.ref]))))
+                outcomes.append(Emit(self._outputs(record, one, max(before[one.ref], most[one.ref]))))
         self._earlier.count_late([(record, cut.token) for record, cut in cuts])
         return outcomes
 

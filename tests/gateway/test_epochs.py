@@ -8,6 +8,8 @@ import pytest
 from connectors.errors import Overloaded, Transient
 from connectors.memory.manifests import MemoryManifests
 from gateway.app import create_app
+from gateway.bulk import _Run
+from gateway.caller import Caller
 from gateway.epochs import WriteEpoch
 from gateway.intake import DocumentDoor
 from gateway.lanes import assigned
@@ -98,6 +100,20 @@ async def test_gateways_out_of_step_never_go_back(one: float, other: float) -> N
     topics = [record.topic.name for record in MemoryLog(storage).published]
     assert topics == sorted(topics) and set(topics) == {"documents", "documents.2"}
     assert refused == pytest.approx(2 * 2 * QUIET / 0.1, abs=2)
+
+
+async def test_a_bulk_request_that_outlasts_the_move_has_tokens_of_both() -> None:
+    """Lines sent before and after lie in different epochs, each with a token of its own for its partition."""
+    clock, storage = ManualClock(), Storage()
+    announced(storage, clock.now() + LEAD)
+    run = _Run(gateway(storage, clock), Caller("default", [], "t"))
+    await run.send(1, "doc", b"x")
+    await asyncio.sleep(0.01)
+    await clock.sleep(HOUR)
+    key = next(b"k%d" % n for n in range(99) if partition_of(b"k%d" % n, 8) == partition_of(b"doc", 4))
+    await run.send(2, key.decode(), b"x")
+    tokens = [Token.parse(text) for text in (await run.finish()).tokens]
+    assert [(token.epoch, token.partition) for token in tokens] == [(n, partition_of(b"doc", 4)) for n in (1, 2)]
 
 
 async def test_a_gateway_that_sees_no_announcement_stops_before_the_move() -> None:
