@@ -6,6 +6,7 @@ from connectors.ports import (
     DeliveryLedger,
     EmbeddingCache,
     Encoder,
+    LaneBoard,
     ManifestStore,
     TopicLog,
     VectorStore,
@@ -26,6 +27,12 @@ def delivery_ledger(settings: Settings) -> DeliveryLedger:
     from connectors.state.redis_deliveries import RedisDeliveries
 
     return RedisDeliveries(settings)
+
+
+def lane_board(settings: Settings) -> LaneBoard:
+    from connectors.state.redis_lanes import RedisLanes
+
+    return RedisLanes(settings)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:

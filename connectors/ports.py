@@ -187,6 +187,9 @@ class ManifestStore(Protocol):
     async def settle(self, token: Token, work: str) -> None:
         """That piece of work has come to its end."""
 
+    async def deferred(self, token: Token) -> set[str]:
+        """Work on this version that waits."""
+
     async def watermarks(self) -> dict[tuple[int, int], int]:
         """By (epoch, partition) of ``documents``: up to which offset every version has reached its outcome."""
 
@@ -252,6 +255,32 @@ class DeliveryLedger(Protocol):
 
     async def finish(self, lane: str, places: Sequence[tuple[str, int, int]]) -> None:
         """Forget them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausedLane:
+    """A lane that stands still: which of its workers says so, since when (ms since 1970), and why."""
+
+    worker: str
+    since: int
+    reason: str
+
+
+class LaneBoard(Protocol):
+    """Where workers say that their lanes stand still."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def pause(self, lane: str, paused: PausedLane) -> None:
+        """Say so; it is forgotten after a few seconds, unless it is said again."""
+
+    async def resume(self, lane: str, worker: str) -> None:
+        """Take it back, if it was this worker who said it last."""
+
+    async def paused(self, lanes: Sequence[str]) -> dict[str, PausedLane]:
+        """Those of the lanes that stand still."""
 
 
 @dataclass(frozen=True, slots=True)

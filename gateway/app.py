@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from connectors.errors import ConnectorError
-from connectors.ports import ManifestStore
+from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
 from gateway.bulk import make_bulk_route
 from gateway.desk import Desk
@@ -75,8 +75,11 @@ def keep_raw_id(scope: dict[str, Any]) -> None:
         scope["path"] = _DOCUMENTS.decode() + "_"
 
 
-def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gateway:
-    """Build the application; opening and closing of what it uses is part of its lifespan."""
+def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: LaneBoard | None = None) -> Gateway:
+    """Build the application; opening and closing of what it uses is part of its lifespan.
+
+    Without a board readiness knows nothing of lanes that stand still.
+    """
     desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
     epoch = WriteEpoch(log)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
@@ -85,6 +88,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gatewa
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        if board:
+            tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
@@ -96,6 +101,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gatewa
             await desk.close()
             await log.close()
             await manifests.close()
+            if board:
+                await board.close()
             _log.info("gateway stopped")
 
     app = Gateway(
@@ -103,7 +110,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gatewa
             *make_document_routes(settings, manifests, door),
             make_bulk_route(settings, door),
             *make_query_routes(settings, log, desk),
-            *make_health_routes(log, manifests, desk),
+            *make_health_routes(log, manifests, desk, board),
             *_description(),
         ],
         lifespan=[lifespan],
@@ -116,11 +123,11 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log) -> Gatewa
     return app
 
 
-async def _open(manifests: ManifestStore) -> None:
-    """Open the state store, however long it stays away: publishing does not need it."""
+async def _open(state: ManifestStore | LaneBoard) -> None:
+    """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:
-            await manifests.open()
+            await state.open()
             return
         except ConnectorError as error:
             _log.warning("the state store cannot be opened; trying again", reason=str(error))

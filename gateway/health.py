@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import msgspec
 from litestar import Response, get
@@ -9,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors.errors import ConnectorError
-from connectors.ports import ManifestStore
+from connectors.ports import LaneBoard, ManifestStore
 from gateway.desk import Desk
 from gateway.documents import json_response
 from gateway.openapi import Doc
@@ -17,6 +18,7 @@ from gateway.ports import Log
 from runtime import metrics
 from runtime.logs import logger
 from topics.identity import DEFAULT_TENANT, DocumentRef
+from topics.registry import QUEUES
 
 WATCH_SECONDS = 2.0
 WATCH_DEADLINE = 10.0
@@ -47,8 +49,8 @@ class Alive(msgspec.Struct, kw_only=True):
     in_flight: int
 
 
-async def look(log: Log, manifests: ManifestStore) -> Readiness:
-    """Ask everything; never raises, never takes long."""
+async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = None) -> Readiness:
+    """Ask everything; never raises, never takes long.  Without a board nothing is known of pauses."""
 
     async def state() -> dict[str, str | None]:
         try:
@@ -65,10 +67,23 @@ async def look(log: Log, manifests: ManifestStore) -> Readiness:
         except (ConnectorError, TimeoutError) as error:
             return {"broker": str(error) or "no answer in time"}
 
-    of_log, of_state = await asyncio.gather(lanes(), state())
+    async def pauses() -> dict[str, str]:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                paused = await board.paused(list(QUEUES)) if board else {}
+        except (ConnectorError, TimeoutError):  # it lives where the state does, which is asked of as well
+            return {}
+        return {f"lane.{lane}": f"paused since {_moment(why.since)}: {why.reason}" for lane, why in paused.items()}
+
+    of_log, of_state, of_pauses = await asyncio.gather(lanes(), state(), pauses())
     found = {**of_log, **of_state}
+    found |= {name: reason for name, reason in of_pauses.items() if found.get(name) is None}
     checks = {name: Check(ok=reason is None, reason=reason) for name, reason in sorted(found.items())}
     return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
+
+
+def _moment(millis: int) -> str:
+    return f"{datetime.fromtimestamp(millis // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def watch(log: Log, desk: Desk) -> None:
@@ -91,7 +106,9 @@ async def watch(log: Log, desk: Desk) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-def make_health_routes(log: Log, manifests: ManifestStore, desk: Desk) -> list[HTTPRouteHandler]:
+def make_health_routes(
+    log: Log, manifests: ManifestStore, desk: Desk, board: LaneBoard | None = None
+) -> list[HTTPRouteHandler]:
     """Build the routes."""
     latest: tuple[float, asyncio.Future[Readiness]] | None = None
 
@@ -107,7 +124,7 @@ def make_health_routes(log: Log, manifests: ManifestStore, desk: Desk) -> list[H
         """Tell whether all that answers depend on is there: broker, topics, state, reply partitions, every lane."""
         nonlocal latest
         if latest is None or time.monotonic() - latest[0] > REUSE_SECONDS:
-            latest = time.monotonic(), asyncio.ensure_future(look(log, manifests))
+            latest = time.monotonic(), asyncio.ensure_future(look(log, manifests, board))
         found = await asyncio.shield(latest[1])
         return json_response(found, 200 if found.ready else 503, {} if found.ready else {"Retry-After": "2"})
 

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, DOCUMENTS, LANES, group_of
+from topics.registry import ALL, DOCUMENTS, LANES, QUEUES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
@@ -35,11 +35,8 @@ class Lanes:
         self._client, self._first = dict(client), DOCUMENTS.full_name(prefix, generation)
         self._documents = documents or (lambda: [self._first])
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
-        self._lanes = {
-            stage: (spec.full_name(prefix, generation), group_of(prefix, stage, generation))
-            for spec in LANES
-            for stage in spec.readers
-        }
+        self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
+        self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
         self._consumers: dict[str, Consumer] = {}
         self._admin: AdminClient | None = None
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe
@@ -66,7 +63,8 @@ class Lanes:
 
     def _queue_lengths(self) -> dict[str, int]:
         lengths: dict[str, int] = {}
-        for stage, (topic, group) in self._lanes.items():
+        for queue, (topic, stage) in self._queues.items():
+            group = self._groups[stage]
             consumer = self._consumers.get(group)
             if consumer is None:
                 settings = {**self._client, "group.id": group, "enable.auto.commit": False}
@@ -74,7 +72,7 @@ class Lanes:
             for name in self._documents() if topic == self._first else [topic]:
                 partitions = list(consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name].partitions)
                 if partitions:
-                    lengths[stage] = lengths.get(stage, 0) + self._waiting(consumer, name, partitions)
+                    lengths[queue] = lengths.get(queue, 0) + self._waiting(consumer, name, partitions)
         return lengths
 
     @staticmethod
@@ -98,7 +96,7 @@ class Lanes:
         missing = [topic for topic in dict.fromkeys([*self._topics, *self._documents()]) if topic not in known]
         found: dict[str, str | None] = {"broker": None}
         found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
-        for stage, (_, group) in self._lanes.items():
+        for stage, group in self._groups.items():
             found[f"lane.{stage}"] = self._alive(self._admin, group)
         return found
 

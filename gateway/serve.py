@@ -27,10 +27,10 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    from connectors.build import manifest_store  # here, so that tests and tools do not load the adapters
+    from connectors.build import lane_board, manifest_store  # here, so that tests and tools do not load the adapters
 
     logs.configure(settings.worker.log_level, lane="gateway", replica=str(settings.gateway.replica))
-    app = create_app(settings, manifest_store(settings), KafkaLog(settings))
+    app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings))
     config = uvicorn.Config(
         app,
         host=settings.gateway.host,

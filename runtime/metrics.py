@@ -19,6 +19,9 @@ retrieval_errors = Counter("retrieval_errors_total", "Searches that failed", ["r
 records_in = Counter("freshet_records_in_total", "Records taken by a stage", ["stage"])
 records_out = Counter("freshet_records_out_total", "Records written by a stage", ["stage"])
 records_refused = Counter("freshet_records_refused_total", "Records dead-lettered", ["stage", "reason"])
+records_deferred = Counter(
+    "freshet_records_deferred_total", "Records sent to the retry topic, each time", ["stage", "reason"]
+)
 records_retried = Counter(
     "freshet_records_retried_total", "Attempts after a failure that may pass", ["stage", "reason"]
 )
@@ -32,7 +35,7 @@ stage_seconds = Histogram(
 batch_records = Histogram(
     "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
-paused = Gauge("freshet_lane_paused", "1 while a stage waits for something that is away", ["stage"])
+paused = Gauge("freshet_lane_paused", "1 while a lane waits for something that is away, or nothing passes", ["stage"])
 in_flight = Gauge("freshet_records_in_flight", "Records taken and not yet acknowledged", ["stage"])
 chunks_encoded = Counter("freshet_chunks_encoded_total", "Chunks that went through the model")
 encode_seconds = Histogram("freshet_encode_seconds", "One call of the encoder by the embed stage", buckets=_S)

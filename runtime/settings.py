@@ -47,6 +47,12 @@ class Kafka(_Branch):
     poison_limit: int = Field(
         4, ge=2, le=100, description="Deliveries that may kill a worker before a record is dead-lettered."
     )
+    retry_delay: float = Field(
+        10.0, ge=0.05, le=3600, description="Seconds that a record whose failure is unclear waits for its next try."
+    )
+    retry_attempts: int = Field(
+        12, ge=1, le=1000, description="Such tries, failed while other records passed, before it is dead-lettered."
+    )
 
 
 class Weaviate(_Branch):

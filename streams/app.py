@@ -4,8 +4,9 @@ Every deviation from Faust's defaults has its reason beside it; docs/adr/0003 ha
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import faust
 from faust.tables.manager import TableManager
@@ -14,6 +15,7 @@ from faust.types import TP
 
 from runtime.settings import Kafka
 
+Run: TypeAlias = Callable[[Any], Awaitable[None]]
 TESTED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 
 
@@ -101,6 +103,21 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     app.producer_transport = app.transport
     return app
+
+
+def attach(app: faust.App, name: str, topics: Sequence[str], run: Run, *, waits: bool = False) -> None:
+    """Let ``run`` take the stream of one or more topics.
+
+    All topics of an application share one reader, which a full queue holds up; ``waits`` says that this one is taken
+    slowly, so it gets a queue without a bound, and is read again only when that is empty.
+    """
+    channel = app.topic(*topics, value_serializer="raw")
+    if waits:
+        channel.maxsize = 0  # `app.topic` takes one and forgets it
+
+    @app.agent(channel, concurrency=1, name=name)
+    async def agent(stream: Any) -> None:
+        await run(stream)
 
 
 def check_versions() -> None:

@@ -1,14 +1,16 @@
 """The composition root: builds the adapters a stage needs and hands them to it.  The only place that does."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from connectors import build
+from connectors.errors import Transient
 from runtime.clock import SystemClock
 from runtime.settings import Settings
-from streams.outcome import Port, Publish, Stage
+from streams.outcome import Hook, Port, Publish, Stage
 from streams.topology import BY_NAME
-from topics.registry import documents_of
+from topics import registry
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 
@@ -24,6 +26,7 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     from connectors.encoders.tokens import TokenCounter
     from connectors.encoders.weights import resolve
     from streams.documents.chunk import Chunk
+    from streams.documents.deferrals import ThroughTheLane
     from streams.documents.parts import vector_room
 
     control = build.epoch_log(settings)
@@ -41,18 +44,22 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=min(CHUNK_BATCH, settings.documents.batch),
         linger=settings.documents.linger,
+        deferrals=ThroughTheLane("chunk", registry.CHUNKS, stage.identify, manifests, settings.kafka.partitions),
         ports=[Port("manifests", manifests.open, manifests.close), Port("control", control.open, control.close)],
-        later=[documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
+        later=[registry.documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
         partitions=settings.kafka.partitions,
         until=partial(control.wait_for_more, epochs),
     )
 
 
 async def _embed(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.changes import identify
+    from streams.documents.deferrals import ThroughTheLane
     from streams.documents.embed import Embed
 
     encoder = await build.encoder(settings)
     cache = build.embedding_cache(settings)
+    manifests = build.manifest_store(settings)
     stage = Embed(encoder, cache)
     return Stage(
         name="embed",
@@ -63,12 +70,17 @@ async def _embed(settings: Settings, _: Publish) -> Stage:
         linger=settings.documents.linger,
         room=stage.room,
         overlap=2,  # no core waits while one batch ends and the next is taken
-        ports=[Port("embeddings", cache.open, cache.close)],
+        deferrals=ThroughTheLane("embed", registry.VECTORS, identify, manifests),
+        ports=[
+            Port("embeddings", cache.open, cache.close),
+            Port("manifests", _if_there(manifests.open), manifests.close),
+        ],
     )
 
 
 async def _index(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.weights import resolve
+    from streams.documents.deferrals import InTheState
     from streams.documents.index import Index
 
     weights = resolve(settings.encoder.model)
@@ -82,6 +94,7 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=settings.documents.batch,
         linger=settings.documents.linger,
+        deferrals=InTheState(manifests),
         ports=[Port("manifests", manifests.open, manifests.close), Port("store", store.open, store.close)],
     )
 
@@ -129,6 +142,16 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
         in_flight=settings.queries.in_flight,
         ports=[Port(model.name, model.open, model.close) for model in models],
     )
+
+
+def _if_there(open_: Hook) -> Hook:
+    """For what is needed seldom and found again by itself: the stage need not wait for it."""
+
+    async def hook() -> None:
+        with contextlib.suppress(Transient):
+            await open_()
+
+    return hook
 
 
 _BUILDERS: dict[str, Build] = {

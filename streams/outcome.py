@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
+from topics.retry import Retry
 from topics.spec import TopicSpec
 
 RefusedStatus: TypeAlias = Literal["rejected", "dead-lettered"]
@@ -11,7 +12,11 @@ RefusedStatus: TypeAlias = Literal["rejected", "dead-lettered"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it lies in Kafka; ``timestamp`` is ms since 1970."""
+    """A record as it lies in Kafka; ``timestamp`` is ms since 1970.
+
+    One that comes from a retry topic is the original, place and timestamp included; ``retry`` says what happened since
+    and ``copy`` where it lies in the retry topic.
+    """
 
     topic: str
     partition: int
@@ -20,10 +25,17 @@ class Record:
     value: bytes | None
     headers: Mapping[str, bytes]
     timestamp: int
+    retry: Retry | None = None
+    copy: tuple[str, int, int] | None = None
 
     @property
     def place(self) -> tuple[str, int, int]:
         return self.topic, self.partition, self.offset
+
+    @property
+    def delivery(self) -> tuple[str, int, int]:
+        """The place it was read from."""
+        return self.copy or self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +51,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Done; write these, then acknowledge."""
+    """Done; write these, then acknowledge.
+
+    ``proof``: all that the stage's work needs was there and worked, so if others fail now, it is for a fault of theirs.
+    """
 
     outputs: Sequence[Output] = ()
+    proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +80,37 @@ class Refuse:
     omit_value: bool = False  # the letter names where the record lies and leaves its value out
 
 
-Outcome: TypeAlias = Emit | Drop | Refuse
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Failed, and may pass later: write the news and a copy to the retry topic, then acknowledge.
+
+    Made by the runner, never by a stage.
+    """
+
+    retry: Retry
+    reason: str  # metric label
+    news: Sequence[Output] = ()
+
+
+Outcome: TypeAlias = Emit | Drop | Refuse | Defer
 BatchStep: TypeAlias = Callable[[Sequence[Record]], Awaitable[Sequence[Outcome]]]
 RecordStep: TypeAlias = Callable[[Record], Awaitable[Outcome]]
 Publish: TypeAlias = Callable[[Sequence[Output]], Awaitable[None]]
 OnRefused: TypeAlias = Callable[[Record, RefusedStatus, str], Awaitable[Sequence[Output]]]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Deferrals(Protocol):
+    """How a lane is told of records that wait for another try.  A stage that has none has no retry topic."""
+
+    async def begin(self, record: Record, reason: str) -> Sequence[Output]:
+        """The record leaves the lane: freshness tokens must stay open until :meth:`end`."""
+
+    async def end(self, record: Record) -> Sequence[Output]:
+        """All that came of the record is written; saying so of one that never left the lane is harmless."""
+
+    async def overtaken(self, record: Record) -> bool:
+        """Whether a newer version has passed meanwhile, so that writing this one would put the old behind the new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +119,13 @@ class Stage:
 
     With ``batch_step`` records are taken in batches; with ``record_step`` up to ``in_flight`` run side by side and
     are acknowledged in order.  Both may raise ``Transient`` (the stage pauses and tries again, for as long as it
-    takes) and ``Permanent`` (the record is refused); anything else ends the process with nothing acknowledged.
+    takes), ``Unclear`` (after a few tries the record is deferred, where there are ``deferrals``) and ``Permanent`` (the
+    record is refused); anything else ends the process with nothing acknowledged.  ``on_refused`` tells the rest of the
+    lane that a record will not come.  A step may run twice at once: for the lane, and for what comes to be retried.
     ``later`` are topics that it reads beside ``reads``, of later epochs; when ``until`` returns, the worker stops to be
     started anew, since there are others.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
-    ``on_refused`` tells the rest of the lane that a record will not come.
     """
 
     name: str
@@ -96,6 +138,8 @@ class Stage:
     room: Callable[[int], int] | None = None
     overlap: int = 1
     in_flight: int = 1
+    deferrals: Deferrals | None = None
+    group: str = ""  # consumer group, as dead letters name it
     ports: Sequence["Port"] = ()
     later: Sequence[TopicSpec] = ()
     partitions: int | None = None  # of the lane's own topics, where a later epoch has more

@@ -1,26 +1,32 @@
 """Turns a stage into a Faust agent that loses nothing.
 
 Faust acknowledges an event when an exception leaves the agent, so nothing may leave it: transient errors pause the
-stage, records at fault are dead-lettered, and anything unknown ends the process hard with nothing acknowledged.  A
-record is acknowledged, in order, only after the broker has confirmed everything that came of it.  What was begun
-and not finished is counted outside the process, so that a record which kills its worker is found and set aside.
+lane, what is unclear goes to the retry topic, records at fault are dead-lettered, and anything unknown ends the process
+hard with nothing acknowledged.  A record is acknowledged, in order, only after the broker has confirmed everything that
+came of it.  What was begun and not finished is counted outside the process, so that a record which kills its worker is
+found and set aside.  A second runner works on what comes out of the retry topic, one record at a time.
 """
 
 import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
+from connectors.errors import Overloaded, Permanent, Transient, Unclear
 from connectors.ports import DeliveryLedger
 from runtime import metrics
+from runtime.clock import millis
 from runtime.logs import logger
 from runtime.retry import Backoff
 from streams.deadletters.letter import dead_letter
-from streams.outcome import Drop, Emit, Outcome, Output, Record, Refuse, Stage
+from streams.deliveries import Deliveries, apart
+from streams.outcome import Defer, Drop, Emit, Outcome, Output, Publish, Record, Refuse, Stage
+from streams.retries import Pause, Retries
 from topics.headers import read_headers
+from topics.retry import Retry, without_retry
 
 log = logger(__name__)
 EXIT_UNKNOWN = 70  # EX_SOFTWARE: a supervisor starts the worker again
@@ -29,28 +35,45 @@ READ_AHEAD = 8  # batches; a stage that fits its batches to what waits must see 
 
 
 class Runner:
-    """Runs one stage.  ``run`` is the body of its only agent."""
+    """Runs one stage.  ``run`` is the body of its only agent.
+
+    ``retries`` are there for a stage that has ``deferrals``; with ``again`` it runs what comes out of the retry topic.
+    """
 
     def __init__(
-        self, stage: Stage, publish: Callable[[Sequence[Output]], Awaitable[None]], ledger: DeliveryLedger, limit: int
+        self,
+        stage: Stage,
+        publish: Publish,
+        ledger: DeliveryLedger,
+        limit: int,
+        retries: Retries | None = None,
+        again: bool = False,
     ) -> None:
-        self._stage, self._publish, self._ledger, self._limit = stage, publish, ledger, limit
+        self._stage, self._publish, self._limit, self._retries, self._again = stage, publish, limit, retries, again
+        self.lane = f"{stage.name}.retry" if again else stage.name
+        self._deliveries = Deliveries(self.lane, ledger)
         self._begun: dict[tuple[str, int, int], float] = {}
-        self._paused = False
         self._waiting = 0  # bytes of values that were read and not yet taken into a batch
-        metrics.oldest_queued.labels(stage.name).set_function(self._oldest)
+        self._announced: set[tuple[str, int, int]] = set()  # may have been said to be deferred, here or before a crash
+        self._held: Pause | None = None
+        metrics.oldest_queued.labels(self.lane).set_function(self._oldest)
+        metrics.paused.labels(self.lane).set_function(lambda: float(self.pause is not None))
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why the lane does not move, if it does not."""
+        stuck = self._retries.stuck if self._retries and not self._again else None
+        return self._held or stuck
 
     async def run(self, stream: Any) -> None:
         """Take events until the stream ends; never lets an exception out.
 
         ``noack_take(1)`` is the one form of Faust's streams that acknowledges nothing by itself.
         """
-        queue: asyncio.Queue[Any] = asyncio.Queue(
-            READ_AHEAD * self._stage.batch if self._stage.room else self._stage.batch
-        )
-        work = asyncio.create_task(
-            self._work_window(stream, queue) if self._stage.record_step else self._work_batches(stream, queue)
-        )
+        ahead = self._stage.batch * (READ_AHEAD if self._stage.room else 1)
+        queue: asyncio.Queue[Any] = asyncio.Queue(1 if self._again else ahead)
+        windowed = self._stage.record_step is not None and not self._again
+        work = asyncio.create_task(self._work_window(stream, queue) if windowed else self._work_batches(stream, queue))
         work.add_done_callback(self._exit_on_error)
         try:
             async for events in stream.noack_take(1, within=None):
@@ -72,14 +95,17 @@ class Runner:
             await working.acquire()
             while len(unsettled) > self._stage.overlap:  # the broker is slower than we are
                 await unsettled.popleft()
-            events = await _take(queue, self._stage.batch, self._stage.linger, self._room)
+            limit = 1 if self._again else self._stage.batch
+            events = await _take(queue, limit, self._stage.linger, self._room)
             self._waiting -= sum(map(size_of, events))
-            records = [record_of(event) for event in events]
-            metrics.batch_records.labels(self._stage.name).observe(len(records))
-            previous = await self._deliveries(records)
+            records = [self._record_of(event) for event in events]
+            if self._again and self._retries:
+                await self._retries.wait(records[0])
+            metrics.batch_records.labels(self.lane).observe(len(records))
+            previous = await self._deliveries.before(records)
             if any(previous):  # suspects: nothing may be at risk besides the one that runs
                 await asyncio.gather(*unsettled)
-                for group in self._groups(records, previous):
+                for group in apart(records, previous):
                     await self._settle(group, await self._outcomes(group))
                 await self._acknowledge(stream, events)
                 working.release()
@@ -135,8 +161,8 @@ class Runner:
             group.create_task(acknowledge())
             while True:
                 event = await queue.get()
-                record = record_of(event)
-                (suspect,) = await self._deliveries([record])
+                record = self._record_of(event)
+                (suspect,) = await self._deliveries.before([record])
                 if suspect:  # runs alone: what was before it is done, what is behind it waits
                     await asyncio.gather(*(task for _, task in window))
                 await slots.acquire()
@@ -146,49 +172,77 @@ class Runner:
                 if suspect:
                     await task
 
-    def _groups(self, records: list[Record], previous: list[int]) -> list[list[Record]]:
-        """The batch as it may run: together, but each suspect (begun before, never finished) alone."""
-        groups: list[list[Record]] = []
-        alone = True
-        for record, count in zip(records, previous, strict=True):
-            if alone or count:
-                groups.append([])
-            groups[-1].append(record)
-            alone = bool(count)
-        return groups
-
     async def _process(self, record: Record) -> None:
         await self._settle([record], await self._outcomes([record]))
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
         """Run the stage until it gives outcomes; an outage pauses it for as long as it lasts."""
-        name, started = self._stage.name, time.monotonic()
-        metrics.records_in.labels(name).inc(len(records))
-        self._begun.update((record.place, started) for record in records)
-        counts = await self._count(records)
+        started = time.monotonic()
+        metrics.records_in.labels(self.lane).inc(len(records))
+        self._begun.update((record.delivery, started) for record in records)
+        counts = await self._deliveries.begin(records)
+        self._announced |= {record.delivery for record, count in zip(records, counts, strict=True) if count}
         if len(records) == 1 and counts[0] >= self._limit:
             return [Refuse(f"ended its worker {counts[0]} times", "poison", "dead-lettered")]
+        if self._foreign(records[0]):
+            return [Refuse("its freshet-retry-* headers do not say what it is a copy of", "undecodable")]
         outcomes = await self._attempt(records)
-        metrics.stage_seconds.labels(name).observe(time.monotonic() - started)
+        metrics.stage_seconds.labels(self.lane).observe(time.monotonic() - started)
         return outcomes
 
     async def _attempt(self, records: list[Record]) -> Sequence[Outcome]:
+        tries = 0
         for delay in BACKOFF.delays():
             try:
                 outcomes = await self._step(records)
-                self._resume()
-                return outcomes
-            except Transient as error:
-                self._pause(error)
-                await asyncio.sleep(max(delay, error.retry_after if isinstance(error, Overloaded) else 0))
             except Permanent as error:
                 self._resume()
                 if len(records) == 1:
                     return [Refuse(str(error), error.reason, "dead-lettered")]
-                return [outcome for record in records for outcome in await self._attempt([record])]  # find the one
+                return await self._one_by_one(records)  # find the one
+            except Transient as error:
+                if isinstance(error, Unclear) and self._retries:
+                    tries += 1
+                    metrics.records_retried.labels(self.lane, error.reason).inc()
+                    if tries >= self._retries.tries(records[0]):
+                        return await self._set_aside(records, error)
+                else:
+                    tries = 0  # what was unclear before may have been the outage
+                    self._pause(error)
+                await asyncio.sleep(max(delay, error.retry_after if isinstance(error, Overloaded) else 0))
+            else:
+                self._resume()
+                if self._retries and any(isinstance(outcome, Emit) and outcome.proof for outcome in outcomes):
+                    self._retries.passed()
+                return outcomes
+        raise AssertionError("the backoff ends only with the process")
+
+    async def _one_by_one(self, records: list[Record]) -> Sequence[Outcome]:
+        return [outcome for record in records for outcome in await self._attempt([record])]
+
+    async def _set_aside(self, records: list[Record], error: Unclear) -> Sequence[Outcome]:
+        """What stays unclear leaves the lane, once it is known which record it is."""
+        assert self._retries and self._stage.deferrals
+        self._resume()
+        if len(records) > 1:
+            return await self._one_by_one(records)
+        outcome = self._retries.failed(records[0], error)
+        if isinstance(outcome, Refuse) or records[0].retry:
+            return [outcome]
+        self._announced.add(records[0].delivery)
+        for delay in BACKOFF.delays():  # before anything behind it runs, or its token would be passed by
+            try:
+                news = await self._stage.deferrals.begin(records[0], str(error))
+                self._resume()
+                return [replace(outcome, news=news)]
+            except Transient as away:
+                self._pause(away)
+                await asyncio.sleep(delay)
         raise AssertionError("the backoff ends only with the process")
 
     async def _step(self, records: list[Record]) -> Sequence[Outcome]:
+        if self._again and self._stage.deferrals and await self._stage.deferrals.overtaken(records[0]):
+            return [Drop("superseded")]
         if self._stage.record_step is not None:
             return [await self._stage.record_step(records[0])]
         assert self._stage.batch_step is not None
@@ -212,16 +266,13 @@ class Runner:
                     return
                 letter_too = isinstance(outcomes[0], Refuse)  # then the letter goes without what made it too large
                 outcomes = [Refuse(str(error), error.reason, "dead-lettered", omit_value=letter_too)]
-        metrics.records_out.labels(self._stage.name).inc(len(outputs))
+        metrics.records_out.labels(self.lane).inc(len(outputs))
         for record, outcome in zip(records, outcomes, strict=True):
-            if isinstance(outcome, Drop):
-                metrics.records_dropped.labels(self._stage.name, outcome.reason).inc()
-            elif isinstance(outcome, Refuse):
-                metrics.records_refused.labels(self._stage.name, outcome.reason).inc()
-                log.warning("refused", place=record.place, reason=outcome.reason, message=outcome.message[:500])
-        await self._forget(records)
+            self._tell(record, outcome)
+        await self._deliveries.finish(records)
         for record in records:
-            self._begun.pop(record.place, None)
+            self._begun.pop(record.delivery, None)
+            self._announced.discard(record.delivery)
 
     async def _outputs(self, records: list[Record], outcomes: Sequence[Outcome]) -> list[Output]:
         """All that is to be written, in the records' order; of a refused one its letter and the news for the lane."""
@@ -231,45 +282,49 @@ class Runner:
                 outputs += outcome.outputs
             elif isinstance(outcome, Refuse):
                 outputs.append(dead_letter(self._stage, record, outcome))
-                outputs += await self._stage.on_refused(record, outcome.status, outcome.message)
+                if not self._foreign(record):
+                    outputs += await self._stage.on_refused(record, outcome.status, outcome.message)
+            elif isinstance(outcome, Defer):
+                assert self._retries
+                outputs += outcome.news
+                headers, partition = {**record.headers, **outcome.retry.headers()}, self._stage.lane_partition(record)
+                outputs.append(Output(self._retries.topic, record.key or b"", record.value, partition, headers))
+                continue
+            announced = record.retry is not None or record.delivery in self._announced
+            if self._stage.deferrals and announced and not self._foreign(record):
+                outputs += await self._stage.deferrals.end(record)
         return outputs
 
-    def _pause(self, error: ConnectorError) -> None:
-        metrics.records_retried.labels(self._stage.name, error.reason).inc()
-        metrics.paused.labels(self._stage.name).set(1)
-        if not self._paused:
-            self._paused = True
-            log.warning("paused", stage=self._stage.name, reason=error.reason, error=str(error)[:500])
+    def _tell(self, record: Record, outcome: Outcome) -> None:
+        if isinstance(outcome, Drop):
+            metrics.records_dropped.labels(self.lane, outcome.reason).inc()
+        elif isinstance(outcome, Refuse):
+            metrics.records_refused.labels(self.lane, outcome.reason).inc()
+            log.warning("refused", place=record.place, reason=outcome.reason, message=outcome.message[:500])
+        elif isinstance(outcome, Defer):
+            metrics.records_deferred.labels(self.lane, outcome.reason).inc()
+            if record.retry is None:
+                log.warning("deferred", place=record.place, reason=outcome.reason, message=outcome.retry.reason[:500])
+        if self._retries and not isinstance(outcome, Defer):
+            self._retries.ended(record)
+
+    def _pause(self, error: Transient) -> None:
+        metrics.records_retried.labels(self.lane, error.reason).inc()
+        if self._held is None:
+            log.warning("paused", lane=self.lane, reason=error.reason, error=str(error)[:500])
+        self._held = Pause(self._held.since if self._held else millis(), str(error))
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            metrics.paused.labels(self._stage.name).set(0)
-            log.info("resumed", stage=self._stage.name)
+        if self._held is not None:
+            self._held = None
+            log.info("resumed", lane=self.lane)
 
-    async def _deliveries(self, records: list[Record]) -> list[int]:
-        try:
-            return await self._ledger.counts(self._stage.name, [r.place for r in records])
-        except ConnectorError as error:
-            return self._uncounted(error, records)
+    def _record_of(self, event: Any) -> Record:
+        return retried_record_of(event) if self._again else record_of(event)
 
-    async def _count(self, records: list[Record]) -> list[int]:
-        try:
-            return await self._ledger.begin(self._stage.name, [r.place for r in records])
-        except ConnectorError as error:
-            return self._uncounted(error, records)
-
-    async def _forget(self, records: list[Record]) -> None:
-        try:
-            await self._ledger.finish(self._stage.name, [r.place for r in records])
-        except ConnectorError as error:
-            self._uncounted(error, records)
-
-    def _uncounted(self, error: ConnectorError, records: list[Record]) -> list[int]:
-        """Work goes on without the count: a crash loop is the lesser evil of a lane that needs Redis to move."""
-        metrics.records_retried.labels(self._stage.name, "ledger").inc()
-        log.debug("delivery count is away", stage=self._stage.name, error=str(error))
-        return [0] * len(records)
+    def _foreign(self, record: Record) -> bool:
+        """Whether it lies in the retry topic and nobody here put it there."""
+        return self._again and record.retry is None
 
     def _oldest(self) -> float:
         return time.monotonic() - min(self._begun.values()) if self._begun else 0.0
@@ -279,9 +334,7 @@ class Runner:
             self._exit_hard(error)
 
     def _exit_hard(self, error: BaseException) -> None:
-        log.error(
-            "unknown error: the process ends, unfinished work will come again", stage=self._stage.name, exc_info=error
-        )
+        log.error("unknown error: the process ends, unfinished work will come again", lane=self.lane, exc_info=error)
         os._exit(EXIT_UNKNOWN)
 
 
@@ -308,4 +361,17 @@ def record_of(event: Any) -> Record:
     m = event.message
     return Record(
         m.topic, m.partition, m.offset, m.key, m.value, read_headers(m.headers), int((m.timestamp or 0) * 1000)
+    )
+
+
+def retried_record_of(event: Any) -> Record:
+    """The original record behind an event of a retry topic; as it lies there, where its headers do not tell."""
+    copy = record_of(event)
+    try:
+        retry = Retry.of(copy.headers)
+    except ValueError:
+        return copy
+    headers = without_retry(copy.headers)
+    return Record(
+        retry.topic, retry.partition, retry.offset, copy.key, copy.value, headers, retry.timestamp, retry, copy.place
     )

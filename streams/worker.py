@@ -4,19 +4,23 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from connectors import build
 from connectors.errors import Transient
 from runtime import logs, metrics
+from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import create_app, leave_group
+from streams.app import attach, create_app, leave_group
 from streams.bootstrap import build_stage
+from streams.notices import keep_told
 from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
+from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
-from topics.registry import group_of
+from topics.registry import RETRIES, group_of
 
 T = TypeVar("T")
 
@@ -47,6 +51,7 @@ async def serve(
 
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
     stage = await _patiently(name, lambda: build_stage(name, settings, publish), stopping)
+    stage = replace(stage, group=group)
     # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
     slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
@@ -54,15 +59,23 @@ async def serve(
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     for port in ports:
         await _patiently(port.name, port.open, stopping)
-    runner = Runner(stage, publish, ledger, kafka.poison_limit)
-    topics = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
-
-    @app.agent(app.topic(*topics, value_serializer="raw"), concurrency=1, name=name)
-    async def agent(stream: Any) -> None:
-        await runner.run(stream)
+    reads = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
+    if stage.deferrals:
+        retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
+        again = Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)
+        runners = [Runner(stage, publish, ledger, kafka.poison_limit, retries), again]
+        attach(app, again.lane, [retries.topic.full_name(kafka.prefix, generation)], again.run, waits=True)
+    else:
+        runners = [Runner(stage, publish, ledger, kafka.poison_limit)]
+    attach(app, runners[0].lane, reads, runners[0].run)
 
     await app.start()
-    log.info("started", group=group, reads=topics)
+    log.info("started", group=group, reads=reads)
+    board = build.lane_board(settings)
+    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, runners))]
+    for task in beside:
+        task.add_done_callback(_exit_when_ended)
+    ports.append(Port("board", board.open, board.close))
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
     outdated = asyncio.ensure_future(stage.until() if stage.until else asyncio.Future[None]())
@@ -79,12 +92,21 @@ async def serve(
     try:
         async with asyncio.timeout(STOP_GRACE):
             await app.stop()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             for port in ports:
                 await port.close()
     except TimeoutError:
         log.warning("stop took too long: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     log.info("stopped")
+
+
+def _exit_when_ended(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled():
+        log.error("what runs beside the stage ended: the process ends", exc_info=task.exception())
+        os._exit(EXIT_UNKNOWN)
 
 
 async def _patiently(name: str, step: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T:

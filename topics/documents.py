@@ -93,6 +93,19 @@ class DocumentRefused(msgspec.Struct, kw_only=True):
     reason: str
 
 
+class DocumentDeferred(msgspec.Struct, kw_only=True):
+    """Work on a version waits for another try, at key ``tenant/doc_id#deferred-...``; null when it came to its end.
+
+    Freshness tokens stay open in between.
+    """
+
+    tenant: str
+    doc_id: str
+    version: str
+    stage: str
+    reason: str
+
+
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The newest version that reached an outcome, visible or not."""
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import cache
 
 from topics.control import Epoch, Generation
-from topics.documents import Document, DocumentPart, DocumentRefused, IndexEvent
+from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
-from topics.spec import DAY, TopicSpec, dead_letters_of
+from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
 _DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition of the document"
@@ -25,7 +25,7 @@ CHUNKS = TopicSpec(
     name="chunks.{gen}",
     purpose="Document versions as clean, chunked text.",
     key=_DOCUMENT_PART,
-    records=(DocumentPart, DocumentRefused),
+    records=(DocumentPart, DocumentRefused, DocumentDeferred),
     writers=("chunk",),
     readers=("embed",),
     compacted=True,
@@ -35,7 +35,7 @@ VECTORS = TopicSpec(
     name="vectors.{gen}",
     purpose="Document versions with a vector per chunk.",
     key=_DOCUMENT_PART,
-    records=(DocumentPart, DocumentRefused),
+    records=(DocumentPart, DocumentRefused, DocumentDeferred),
     writers=("embed",),
     readers=("index",),
     compacted=True,
@@ -91,7 +91,20 @@ ANSWERS = TopicSpec(
 )
 
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
-ALL: tuple[TopicSpec, ...] = (*LANES, INDEX_EVENTS, CONTROL, ANSWERS, *(dead_letters_of(spec) for spec in LANES))
+# A question has a deadline and an asker who is told: only documents are tried again later.
+RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
+# All that waits for a stage, by name: where it waits, and for which stage.
+QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
+    f"{stage}.retry": (spec, stage) for spec in RETRIES.values() for stage in spec.readers
+}
+ALL: tuple[TopicSpec, ...] = (
+    *LANES,
+    INDEX_EVENTS,
+    CONTROL,
+    ANSWERS,
+    *RETRIES.values(),
+    *(dead_letters_of(spec) for spec in LANES),
+)
 
 
 @cache

@@ -49,6 +49,21 @@ def dead_letters_of(spec: TopicSpec) -> TopicSpec:
     )
 
 
+def retries_of(spec: TopicSpec) -> TopicSpec:
+    """The topic for what failed in the lane of ``spec`` and may pass later; each generation has its own."""
+    name = spec.name if "{gen}" in spec.name else f"{spec.name}.{{gen}}"
+    return TopicSpec(
+        name=f"{name}.retry",
+        purpose=f"Records of `{spec.name}` that wait for another try: as they came, plus `freshet-retry-*` headers.",
+        key=f"as in `{spec.name}`",
+        records=(),
+        writers=(*spec.readers, "cli"),
+        readers=spec.readers,
+        retention_ms=30 * DAY,
+        config=_with_room_for_headers(spec.config),
+    )
+
+
 def _with_room_for_headers(config: dict[str, str]) -> dict[str, str]:
     size = config.get("max.message.bytes")
     return {"max.message.bytes": str(int(size) + 64 * 1024)} if size else {}

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from connectors.encoders.batches import clean
-from connectors.errors import ConnectorError, Permanent, Transient
+from connectors.errors import ConnectorError, Permanent, Unclear
 from connectors.ports import Vectors
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class ThreadedEncoder(ABC):
     async def encode(self, texts: Sequence[str]) -> Vectors:
         """Float32 of shape (len(texts), dimension), unit length, in order; texts beyond the window are cut.
 
-        Raises :class:`Transient` where the backend fails, :class:`Permanent` where a vector is not a number.
+        Raises :class:`Unclear` where the backend fails, :class:`Permanent` where a vector is not a number.
         """
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
@@ -74,7 +74,7 @@ class ThreadedEncoder(ABC):
         except ConnectorError:
             raise
         except (RuntimeError, MemoryError) as error:  # what torch and OpenVINO raise, memory that is short included
-            raise Transient(f"{self.backend} failed: {error}", reason="encoder") from error
+            raise Unclear(f"{self.backend} failed: {error}", reason="encoder") from error
 
     @abstractmethod
     def _load(self) -> None:

@@ -114,6 +114,9 @@ class MemoryManifests:
     async def settle(self, token: Token, work: str) -> None:
         self._deferred.discard((token, work))
 
+    async def deferred(self, token: Token) -> set[str]:
+        return {work for deferred, work in self._deferred if deferred == token}
+
     async def watermarks(self) -> dict[tuple[int, int], int]:
         return below(self._watermarks, (token for token, _ in self._deferred))
 

@@ -55,6 +55,13 @@ class RedisProgress(RedisGeneration):
             pipe.hdel(self._key("deferred"), f"{token} {work}")
             await replies(pipe)
 
+    async def deferred(self, token: Token) -> set[str]:
+        async with calling(self._settings, "read deferrals"):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hkeys(self._key("deferred"))
+            [entries] = await replies(pipe)
+        return {work for mark, _, work in (entry.partition(" ") for entry in entries) if mark == str(token)}
+
     async def watermarks(self) -> dict[tuple[int, int], int]:
         async with calling(self._settings, "read watermarks"):
             pipe = self._redis.pipeline(transaction=False)

@@ -17,7 +17,7 @@ from weaviate.collections.classes.batch import BatchObjectReturn
 from weaviate.collections.classes.filters import FilterReturn
 from weaviate.exceptions import WeaviateBaseError, WeaviateInsertManyAllFailedError
 
-from connectors.errors import ConnectorError, Permanent, Transient
+from connectors.errors import ConnectorError, Permanent, Transient, Unclear, surest
 from connectors.ports import Hit, StoredChunk, Vectors
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_collection import Collection
@@ -117,7 +117,7 @@ class WeaviateStore:
             result = await self._connection.call("upsert", insert, self._connection.settings.insert_timeout)
         if result is not None and result.errors:
             failures = [self._failure(chunks[index], error.message) for index, error in sorted(result.errors.items())]
-            raise next((failure for failure in failures if isinstance(failure, Permanent)), failures[0])
+            raise surest(failures)
 
     def _failure(self, chunk: StoredChunk, message: str) -> ConnectorError:
         if "no such prop" in message or "could not find class" in message:
@@ -141,7 +141,7 @@ class WeaviateStore:
                     "delete", delete, self._connection.settings.insert_timeout
                 )
             if failed:
-                raise Transient(f"Weaviate, delete: {failed} of {matches} objects were not deleted", reason="store")
+                raise Unclear(f"Weaviate, delete: {failed} of {matches} objects were not deleted", reason="store")
             # A server may be set to match fewer than we name at once: then there is more to do.
             if matches in (0, len(ids)):
                 return

@@ -10,7 +10,7 @@ import httpx
 import weaviate
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 
-from connectors.errors import ConnectorError, Permanent, Transient
+from connectors.errors import ConnectorError, Permanent, Transient, surest
 from connectors.stores.weaviate_errors import RAISED, translate
 from runtime.settings import Weaviate as WeaviateSettings
 
@@ -85,11 +85,11 @@ class Connection:
 
 
 async def all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """Results of all; waits for every one, then raises what is permanent before what may pass."""
+    """Results of all; waits for every one, then raises of their errors the one that says most."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
     if errors:
-        raise next((error for error in errors if isinstance(error, Permanent)), errors[0])
+        raise surest(errors)
     return [result for result in results if not isinstance(result, BaseException)]
 
 

@@ -1,7 +1,7 @@
 """What errors of Weaviate and its client mean.
 
 Most gRPC errors of Weaviate 1.39 have the code UNKNOWN, so the text decides.  Only what is surely the object's own
-fault is permanent: an outage must not be able to refuse a record.
+fault is permanent: an outage must not be able to refuse a record.  What may be either is unclear.
 """
 
 import re
@@ -12,12 +12,13 @@ from grpc.aio import AioRpcError  # type: ignore[import-untyped]
 from weaviate.exceptions import (
     UnexpectedStatusCodeError,
     WeaviateBaseError,
+    WeaviateClosedClientError,
     WeaviateInsertInvalidPropertyError,
     WeaviateInvalidInputError,
     WeaviateTimeoutError,
 )
 
-from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
+from connectors.errors import ConnectorError, Overloaded, Permanent, Transient, Unclear
 
 RAISED = (WeaviateBaseError, AioRpcError, httpx.HTTPError, OSError, TimeoutError, ValueError)  # by the client
 _FAULT = re.compile(
@@ -42,7 +43,9 @@ def judge(text: str, doing: str) -> ConnectorError:
         return Permanent(message, reason="invalid")
     if _BUSY.search(text):
         return Overloaded(message, retry_after=_PAUSE)
-    return Transient(message, reason="read_only" if _READ_ONLY.search(text) else "store")
+    if _READ_ONLY.search(text):
+        return Transient(message, reason="read_only")
+    return Unclear(message, reason="store")
 
 
 def translate(error: Exception, doing: str) -> ConnectorError:
@@ -53,7 +56,9 @@ def translate(error: Exception, doing: str) -> ConnectorError:
     if status in (429, grpc.StatusCode.RESOURCE_EXHAUSTED):
         return Overloaded(message, retry_after=_PAUSE)
     if isinstance(error, TimeoutError | WeaviateTimeoutError) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Transient(message, reason="timeout")
+        return Unclear(message, reason="timeout")  # a server that is gone is found out sooner, and is away
+    if isinstance(error, WeaviateClosedClientError):
+        return Transient(message, reason="closed")
     if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):

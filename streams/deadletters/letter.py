@@ -8,7 +8,7 @@ import time
 from streams.outcome import Output, Record, Refuse, Stage
 from topics.spec import dead_letters_of
 
-_PREFIX = "__connect.errors."
+PREFIX = "__connect.errors."
 _MAX_MESSAGE = 4000  # characters
 
 
@@ -18,6 +18,7 @@ def dead_letter(stage: Stage, record: Record, refused: Refuse) -> Output:
         "topic": record.topic,
         "partition": str(record.partition),
         "offset": str(record.offset),
+        "connector.name": stage.group,
         "stage": stage.name.upper(),
         "exception.class.name": refused.reason,
         "exception.message": refused.message[:_MAX_MESSAGE],
@@ -25,8 +26,10 @@ def dead_letter(stage: Stage, record: Record, refused: Refuse) -> Output:
         "status": refused.status,
         "at": str(int(time.time() * 1000)),
     }
+    if record.retry:
+        errors["first.failed"] = str(record.retry.first_failed)
     if refused.omit_value:
         errors["value.omitted"] = "true"
-    headers = dict(record.headers) | {f"{_PREFIX}{name}": text.encode() for name, text in errors.items()}
+    headers = dict(record.headers) | {f"{PREFIX}{name}": text.encode() for name, text in errors.items()}
     value = None if refused.omit_value else record.value
     return Output(dead_letters_of(stage.reads), record.key or b"", value, stage.lane_partition(record), headers)

@@ -1,6 +1,7 @@
 """Reading the records of the internal document topics, and writing their keys and headers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from connectors.ports import ManifestStore
 from streams.documents.diff import Change, event_of
@@ -13,6 +14,7 @@ from topics.identity import DocumentRef, IdentityError, Token, event_key, parse_
 from topics.spec import TopicSpec
 
 REFUSED_KEY = "refused"
+DEFERRED_KEY = "deferred-"
 OVERTAKEN_KEY = "overtaken"  # null: of this version only the token passes, so that it ends; a newer one went before
 _PASSED_ON = (TOKEN, PUBLISHED_AT, TRACEPARENT)
 
@@ -26,17 +28,27 @@ def identify(record: Record) -> tuple[DocumentRef, str, Token]:
         raise DecodeError(f"key or {TOKEN} header: {error}") from error
 
 
-def read_change(record: Record) -> Change | DocumentRefused | None:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """News of a piece of work on a version: it waits for another try, or waits no more."""
+
+    token: Token
+    work: str
+    begins: bool
+
+
+def read_change(record: Record) -> Change | DocumentRefused | Waiting | None:
     """What a record of ``chunks`` or ``vectors`` says; None where it is no work.  Raises :class:`DecodeError`."""
     ref, part, token = identify(record)
-    version = str(token.version)
+    if part.startswith(DEFERRED_KEY):
+        return Waiting(token, part.removeprefix(DEFERRED_KEY), begins=record.value is not None)
     if record.value is None:
-        return Change(ref, version, None, published_at(record)) if part == "0" else None
+        return Change(ref, token, None, published_at(record)) if part == "0" else None
     value = decode_any(record.value, record.headers, (DocumentPart, DocumentRefused))
     if isinstance(value, DocumentRefused):
         return value
     assert isinstance(value, DocumentPart)
-    return Change(ref, version, value, value.head.published_at)
+    return Change(ref, token, value, value.head.published_at)
 
 
 def published_at(record: Record) -> int:

@@ -21,6 +21,7 @@ from streams.documents.parts import build_parts
 from streams.documents.refused import Refused
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
+from topics.codec import DecodeError
 from topics.control import Epoch
 from topics.documents import DocumentPart
 from topics.epochs import Epochs
@@ -75,7 +76,7 @@ class Chunk:
                 lane, current = self._lane(record), overtaken[one.token]
                 outcomes.append(Emit(self._earlier.passed_over(record, one.ref, one.token, current, lane)))
             else:
-                outcomes.append(Emit(self._outputs(record, one, max(before[one.ref], most[one.ref]))))
+                outcomes.append(Emit(self._outputs(record, one, max(before[one.ref], most[one.ref])), proof=True))
         self._earlier.count_late([(record, cut.token) for record, cut in cuts])
         return outcomes
 
@@ -92,6 +93,13 @@ class Chunk:
         if epoch is None:  # the worker is about to be started anew, for it
             raise Transient(f"{record.topic} is of no epoch that is known here yet", reason="epoch")
         return epoch
+
+    def identify(self, record: Record) -> tuple[DocumentRef, str, Token]:
+        """Document and token of a record of ``documents``, in one piece; raises :class:`DecodeError`."""
+        try:
+            return parse_document_key(record.key, self._tenants), "document", self._token(record)
+        except IdentityError as error:
+            raise DecodeError(str(error)) from error
 
     def _token(self, record: Record) -> Token:
         return Token(self._epoch(record).number, record.partition, record.offset)

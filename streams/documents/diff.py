@@ -11,7 +11,7 @@ import numpy as np
 
 from connectors.ports import Flip, Manifest, ManifestChunk, StoredChunk, Vectors
 from topics.documents import Chunk, ChunkRef, DocumentPart, IndexEvent, LastSeen
-from topics.identity import PUBLIC, DocumentRef, Version, chunk_id
+from topics.identity import PUBLIC, DocumentRef, Token, chunk_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,13 @@ class Change:
     """One record of the lane, decoded: a part of a version, or (``part`` None) a delete."""
 
     ref: DocumentRef
-    version: str
+    token: Token
     part: DocumentPart | None
     published_at: int
+
+    @property
+    def version(self) -> str:
+        return str(self.token.version)
 
     @property
     def completes(self) -> bool:
@@ -38,7 +42,7 @@ def new_chunks(generation: str, change: Change, current: Manifest) -> list[Store
     """Objects of this part that the document does not have yet."""
     assert change.part is not None
     known = {chunk.hash for chunk in _kept(current).values()}
-    head, version = change.part.head, Version.parse(change.version)
+    head, version = change.part.head, change.token.version
     return [
         StoredChunk(
             id=chunk_id(generation, change.ref, version, chunk.ordinal),

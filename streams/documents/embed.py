@@ -54,22 +54,24 @@ class Embed:
                 continue
             if isinstance(change, Change) and change.part is not None:
                 parts[number] = change.part
-            else:  # a delete, a retired part, a refusal: nothing to embed
+            else:  # a delete, a retired part, a refusal, a deferral: nothing to embed
                 assert record.key is not None
                 outcomes[number] = Emit(
                     [Output(registry.VECTORS, record.key, record.value, record.partition, record.headers)]
                 )
-        vectors = await self.vectors({c.text_hash: c.text for part in parts.values() for c in part.chunks})
+        vectors, known = await self.vectors({c.text_hash: c.text for part in parts.values() for c in part.chunks})
         for number, part in parts.items():
             for chunk in part.chunks:
                 chunk.vector = vectors[chunk.text_hash]
             record = records[number]
-            outcomes[number] = Emit([part_output(registry.VECTORS, part, record.partition, passed_on(record))])
+            output = part_output(registry.VECTORS, part, record.partition, passed_on(record))
+            outcomes[number] = Emit([output], proof=not known.issuperset(c.text_hash for c in part.chunks))
         return outcomes
 
-    async def vectors(self, texts: dict[str, str]) -> dict[str, bytes]:
-        """Vectors by text hash, for texts by text hash."""
+    async def vectors(self, texts: dict[str, str]) -> tuple[dict[str, bytes], set[str]]:
+        """Vectors by text hash, for texts by text hash; and which of them were known without the encoder."""
         known = await self._known(list(texts))
+        cached = set(known)
         missing = {hash_: text for hash_, text in texts.items() if hash_ not in known}
         if missing:
             began = time.perf_counter()
@@ -79,7 +81,7 @@ class Embed:
             metrics.chunks_encoded.inc(len(fresh))
             await self._remember(fresh)
             known |= fresh
-        return known
+        return known, cached
 
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """Pass the bad news on."""

@@ -11,11 +11,12 @@ anything current.  Every step works on the whole batch at once.
 import asyncio
 from collections.abc import Sequence
 
-from connectors.errors import Permanent, Transient
+from connectors.errors import Permanent, Transient, Unclear
 from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
-from streams.documents.changes import OVERTAKEN_KEY, identify, read_change, record_outcome
+from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, read_change, record_outcome
+from streams.documents.deferrals import own_work
 from streams.documents.diff import Change, event_of, flip_to, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
 from topics import registry
@@ -61,16 +62,17 @@ class Index:
             elif isinstance(change, DocumentRefused):
                 refusals.append((record, self._seen(change.version, change.status, change.reason)))
                 ended.append(record)
+            elif isinstance(change, Waiting):
+                await (self._manifests.defer if change.begins else self._manifests.settle)(change.token, change.work)
             else:
                 changes.append((number, change))
                 if change.completes:
                     ended.append(record)
         for wave in waves(changes):
             partitions = {change.ref: records[number].partition for number, change in wave}
-            dropped = await self._apply([change for _, change in wave], partitions)
+            found = await self._apply([change for _, change in wave], partitions)
             for number, change in wave:
-                if change.ref in dropped:
-                    outcomes[number] = Drop(dropped[change.ref])
+                outcomes[number] = found.get(change.ref, outcomes[number])
         for record, seen in refusals:
             await self._refuse(record, seen)
         await self._advance(ended)
@@ -104,9 +106,9 @@ class Index:
             marks[place] = max(marks.get(place, token), token)
         await self._manifests.advance(list(marks.values()))
 
-    async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, str]:
-        """Bring each document (one change per document) to its new version; returns those that needed no work."""
-        dropped: dict[DocumentRef, str] = {}
+    async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, Outcome]:
+        """Bring each document (one change per document) to its new version; returns what is special about some."""
+        found: dict[DocumentRef, Outcome] = {}
         open_ = {change.ref: change for change in changes}
         for _ in range(MAX_ROUNDS):
             current = dict(zip(open_, await self._manifests.read(list(open_)), strict=True))
@@ -120,9 +122,10 @@ class Index:
                 if manifest.version == change.version and not manifest.done:
                     owed[ref] = change.version
                 else:
-                    dropped[ref] = "done" if manifest.version == change.version else "superseded"
+                    found[ref] = Drop("done" if manifest.version == change.version else "superseded")
                 del open_[ref]
-            await self._upsert(list(open_.values()), current)
+            written = await self._upsert(list(open_.values()), current)
+            found |= dict.fromkeys(written, Emit(proof=True))
             flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
             for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
                 if won:
@@ -132,11 +135,14 @@ class Index:
             open_ = {ref: change for ref, change in open_.items() if change.completes}
             await self._finish({ref: current[ref] for ref in owed}, partitions)
             if not open_:
-                return dropped
-        raise Transient("another writer keeps changing the same documents", reason="race")
+                return found
+        raise Unclear("another writer keeps changing the same documents", reason="race")
 
-    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> None:
-        """Write new objects; afterwards every object of every manifest about to be flipped to exists."""
+    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> set[DocumentRef]:
+        """Write new objects; afterwards every object of every manifest about to be flipped to exists.
+
+        Returns the documents that had some.
+        """
         written = set()
         chunks = [chunk for c in changes if c.part for chunk in new_chunks(self._generation, c, current[c.ref])]
         if chunks:
@@ -153,11 +159,18 @@ class Index:
                 (now,) = await self._manifests.status([change.ref])
                 if now.version != current[change.ref].version:
                     raise Transient(f"{change.ref.path}: changed by another writer", reason="race")
+                if await self._manifests.deferred(change.token) - {own_work(change.part.part)}:
+                    raise Unclear(  # while an earlier part waits for another try, so does this one
+                        f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing",
+                        reason="parts",
+                        counts=False,
+                    )
                 # A part was refused, compacted away, or counted on chunks that a late older version removed: waiting
                 # would not bring them.
                 raise Permanent(
                     f"{len(missing)} chunks of earlier parts are missing: publish the document again", reason="parts"
                 )
+        return {chunk.ref for chunk in chunks}
 
     async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
         """Announce, clean up by id, mark done; in this order, so that a crash leaves the rest to be done again."""

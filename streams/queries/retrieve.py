@@ -27,6 +27,7 @@ from topics.queries import Lacking, Passage, Question, Retrieval
 
 TRIES = 10  # searches for one question while documents among its hits keep changing
 OVERFETCH = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
+LOOKS = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
 CLOCK_STEP = 0.002  # seconds: flips are dated in whole milliseconds
 POLL = 0.01  # seconds between looks at the watermarks while a question waits for freshness
 
@@ -112,9 +113,9 @@ class Retrieve:
         """Search and check until no document among the hits changed meanwhile; tells whether some never stood still.
 
         A document that flipped after the search began shows what it kept, and not yet what is new: half a version.
-        Hits that do not count are garbage that clean-up has yet to delete, or lost to a flip: worth one more search.
+        Hits that do not count are garbage that clean-up has yet to delete, or lost to flips: worth a few more searches.
         """
-        limit, looked_behind_garbage = question.k * OVERFETCH, False
+        limit, looks = question.k * OVERFETCH, 0
         for _ in range(TRIES):
             began = time.monotonic()
             hits = await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
@@ -124,11 +125,11 @@ class Retrieve:
             took = time.monotonic() - began + CLOCK_STEP
             found = [(hit, seen) for hit, seen in zip(hits, checked, strict=True) if seen is not None]
             moved = {hit.ref for hit, seen in found if seen.age <= took}
-            garbage = len(found) < len(hits) and not looked_behind_garbage
+            garbage = len(found) < len(hits) and looks < LOOKS
             if not moved and not garbage:
                 break
             if garbage:
-                limit, looked_behind_garbage = limit * 2, True
+                limit, looks = limit * (2 if looks == 0 else 1), looks + 1
             if hop.expired(self._clock.now()):
                 break
             await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to

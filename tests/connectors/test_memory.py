@@ -4,10 +4,12 @@ import pytest
 
 from connectors.memory.deliveries import MemoryDeliveries
 from connectors.memory.embeddings import MemoryEmbeddings
+from connectors.memory.lanes import MemoryLanes
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
+from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.manifest_contract import ManifestContract
 from tests.connectors.contract.store_contract import DIMENSION, StoreContract
 
@@ -42,6 +44,14 @@ class TestDeliveries(DeliveryContract):
     @pytest.fixture
     def deliveries(self) -> MemoryDeliveries:
         return MemoryDeliveries()
+
+
+class TestLanes(LaneContract):
+    """The contract."""
+
+    @pytest.fixture
+    def board(self) -> MemoryLanes:
+        return MemoryLanes()
 
 
 class TestStore(StoreContract):

@@ -19,10 +19,13 @@ from connectors.errors import Permanent, Transient
 from connectors.state.redis_connection import translate
 from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
+from connectors.state.redis_lanes import TTL, RedisLanes
 from connectors.state.redis_manifests import RedisManifests
 from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
+from tests.connectors.contract.lane_contract import ONE as ONE_PAUSE
+from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
 from topics.identity import Token
 
@@ -68,6 +71,24 @@ async def deliveries(own: Settings) -> AsyncIterator[RedisDeliveries]:
     await ledger.open()
     yield ledger
     await ledger.close()
+
+
+@pytest.fixture
+async def board(own: Settings) -> AsyncIterator[RedisLanes]:
+    lanes = RedisLanes(own)
+    await lanes.open()
+    yield lanes
+    await lanes.close()
+
+
+class TestLanes(LaneContract):
+    """The contract."""
+
+    async def test_a_notice_is_forgotten(self, own: Settings, board: RedisLanes) -> None:
+        """A worker that died while its lane stood still says nothing for ever."""
+        await board.pause("index", ONE_PAUSE)
+        with redis.Redis.from_url(own.redis.state_url) as client:
+            assert 0 < client.ttl(f"{own.kafka.prefix}:{own.documents.generation}:paused:index") <= TTL
 
 
 class TestManifests(ManifestContract):

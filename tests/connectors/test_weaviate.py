@@ -11,7 +11,7 @@ import pytest
 import weaviate
 from weaviate.exceptions import WeaviateInsertManyAllFailedError, WeaviateQueryError
 
-from connectors.errors import Overloaded, Permanent, Transient
+from connectors.errors import Overloaded, Permanent, Transient, Unclear
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate import WeaviateStore
 from connectors.stores.weaviate_errors import judge, translate
@@ -278,25 +278,25 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         ("invalid number property 'n' on class 'X': requires a float, the given value is 'str'", Permanent),
         ("store is read-only due to: disk usage too high", Transient),
         ("shard is in status READONLY", Transient),
-        ("context deadline exceeded", Transient),
-        ("invalid memory address or nil pointer dereference", Transient),
+        ("context deadline exceeded", Unclear),
+        ("invalid memory address or nil pointer dereference", Unclear),
         ("not enough memory mappings", Overloaded),
         ("429 too many requests", Overloaded),
-        ("leader not found", Transient),
-        ("something that no version ever said", Transient),
+        ("leader not found", Unclear),
+        ("something that no version ever said", Unclear),
     ],
 )
 def test_messages_are_told_apart(text: str, kind: type[Exception]) -> None:
-    """Only what is surely the object's fault is Permanent; an outage never is."""
+    """Only what is surely the object's fault is Permanent; what may be the system's fault as well is Unclear."""
     assert type(judge(text, "upsert")) is kind
 
 
 def test_client_errors_are_told_apart() -> None:
     """Errors without a server's message are judged by their kind."""
-    assert type(translate(TimeoutError(), "search")) is Transient
+    assert type(translate(TimeoutError(), "search")) is Unclear
     assert type(translate(httpx.ConnectError("refused"), "search")) is Transient
     assert type(translate(ValueError("surrogates not allowed"), "upsert")) is Permanent
-    assert type(translate(WeaviateQueryError("panic", "GRPC search"), "search")) is Transient
+    assert type(translate(WeaviateQueryError("panic", "GRPC search"), "search")) is Unclear
     assert type(translate(WeaviateInsertManyAllFailedError("read-only"), "upsert")) is Transient
     assert type(translate(weaviate.exceptions.WeaviateClosedClientError(), "upsert")) is Transient
 

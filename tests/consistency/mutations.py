@@ -67,14 +67,14 @@ class Careless(MemoryManifests):
 # c, d: the order around the flip
 
 FLIP = "for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):"
-UPSERT = "await self._upsert(list(open_.values()), current)"
+UPSERT = "written = await self._upsert(list(open_.values()), current)"
 HASTY_CLEANUP = edited(
     Index, "_apply", (FLIP, f"await self._store.delete({{f.ref: f.doomed for f in flips if f.doomed}})\n{FLIP}")
 )
 HASTY_FLIP = edited(
     Index,
     "_apply",
-    (UPSERT, "behind = list(open_.values()), dict(current)"),
+    (UPSERT, "behind, written = (list(open_.values()), dict(current)), set()"),
     ("await self._finish({ref: current[ref] for ref in owed}, partitions)",
      "await self._upsert(*behind)\nawait self._finish({ref: current[ref] for ref in owed}, partitions)"),
 )  # fmt: skip
@@ -149,7 +149,7 @@ class Unturned(Index):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._turn = _NoLock()  # type: ignore[assignment]
+        self._turn = _NoLock()
 
 
 class _NoLock(asyncio.Lock):

@@ -4,7 +4,7 @@ import pytest
 
 from runtime import metrics
 from runtime.settings import Documents, Settings
-from tests.connectors.contract.manifest_contract import LOOKALIKES
+from tests.connectors.contract.lookalikes import LOOKALIKES
 from tests.flow.inline import Lanes
 from topics import registry
 from topics.identity import DocumentRef

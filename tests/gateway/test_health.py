@@ -7,9 +7,14 @@ import jsonschema
 import pytest
 
 from connectors.errors import Transient
+from connectors.memory.lanes import MemoryLanes
 from connectors.memory.manifests import MemoryManifests
+from connectors.ports import PausedLane
 from gateway import health
+from gateway.app import create_app
 from gateway.memory_log import MemoryLog
+from runtime.settings import Settings
+from tests.gateway.builders import serving
 
 
 async def test_alive_whatever_is_away(client: httpx.AsyncClient, log: MemoryLog) -> None:
@@ -40,6 +45,34 @@ async def test_not_ready_says_why(
     assert checks["lane.embed"] == {"ok": False, "reason": "no worker"}
     assert checks["state"] == {"ok": False, "reason": "redis away"}
     assert checks["broker"] == {"ok": True}
+
+
+async def test_lanes_that_stand_still_are_named(door: Settings, log: MemoryLog, manifests: MemoryManifests) -> None:
+    """A lane that waits for something says since when and for what; a worse thing about it is told instead."""
+    board = MemoryLanes()
+    await board.pause("index", PausedLane("0", 1_700_000_000_000, "Weaviate, upsert: no answer"))
+    await board.pause("embed", PausedLane("0", 1_700_000_000_000, "away"))
+    log.broken = {"lane.embed": "no worker"}
+    async with serving(create_app(door, manifests, log, board)) as client:
+        answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    checks = answer.json()["checks"]
+    assert checks["lane.index"]["reason"] == "paused since 2023-11-14T22:13:20Z: Weaviate, upsert: no answer"
+    assert checks["lane.embed"]["reason"] == "no worker"
+
+
+async def test_a_board_that_is_away_hides_nothing_else(
+    door: Settings, log: MemoryLog, manifests: MemoryManifests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where pauses cannot be asked for, the other checks are told as ever."""
+    board = MemoryLanes()
+
+    async def away(*_: Any) -> Any:
+        raise Transient("redis away")
+
+    monkeypatch.setattr(board, "paused", away)
+    async with serving(create_app(door, manifests, log, board)) as client:
+        assert (await client.get("/readyz")).json()["checks"]["broker"] == {"ok": True}
 
 
 async def test_probes_share_one_look(

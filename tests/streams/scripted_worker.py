@@ -2,7 +2,8 @@
 
 Reads ``chunks``, writes each record's value to ``vectors`` when it has been dealt with.  Values are words:
 ``ok``, ``sleep:<seconds>``, ``kill`` (SIGKILL to itself), ``raise``, ``refuse``, ``permanent``, ``away:<file>``
-(transient while the file exists).
+(transient while the file exists), ``unclear:<file>`` (unclear while it exists).  What the lane is told of records that
+wait for another try goes to ``index-events``: ``begin <value>`` and ``end <value>``.
 """
 
 import asyncio
@@ -11,12 +12,28 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from connectors.errors import Permanent, Transient
+from connectors.errors import Permanent, Transient, Unclear
 from runtime import logs
 from runtime.settings import Settings
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus, Stage
 from streams.worker import serve
 from topics import registry
+
+
+class ToEvents:
+    """Says what the runner tells the lane, word by word."""
+
+    async def begin(self, record: Record, reason: str) -> Sequence[Output]:
+        return [self._output(record, b"begin ")]
+
+    async def end(self, record: Record) -> Sequence[Output]:
+        return [self._output(record, b"end ")]
+
+    async def overtaken(self, record: Record) -> bool:
+        return False
+
+    def _output(self, record: Record, word: bytes) -> Output:
+        return Output(registry.INDEX_EVENTS, record.key or b"", word + (record.value or b""), record.partition)
 
 
 async def build(mode: str, publish: Publish) -> Stage:
@@ -33,9 +50,11 @@ async def build(mode: str, publish: Publish) -> Stage:
                 raise Permanent("told to", reason="told")
             case "away" if os.path.exists(argument):  # noqa: ASYNC240, PTH110
                 raise Transient("told to wait", reason="told")
+            case "unclear" if os.path.exists(argument):  # noqa: ASYNC240, PTH110
+                raise Unclear("cannot tell", reason="told")
             case "refuse" | "\ufffd\ufffd":
                 return Refuse("cannot read this", "undecodable")
-        return Emit([Output(registry.VECTORS, record.key or b"", record.value, record.partition)])
+        return Emit([Output(registry.VECTORS, record.key or b"", record.value, record.partition)], proof=True)
 
     async def many(records: Sequence[Record]) -> Sequence[Outcome]:
         return [await one(record) for record in records]
@@ -53,6 +72,7 @@ async def build(mode: str, publish: Publish) -> Stage:
         batch=16,
         linger=0.005,
         in_flight=8,
+        deferrals=ToEvents(),
     )
 
 

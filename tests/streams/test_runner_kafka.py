@@ -1,112 +1,17 @@
 """The runner on real Kafka, with real processes that die: nothing lost, nothing blocked for ever."""
 
-import os
 import random
-import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from cli.topics import plans_of
-from runtime.settings import Settings
-from topics import provision, registry
-from topics.spec import TopicSpec, dead_letters_of
+from tests.streams.lane import Lane
+from topics import registry
+from topics.spec import dead_letters_of
 
 pytestmark = pytest.mark.servers
-ROOT = Path(__file__).resolve().parents[2]
-MODES = ["batch", "window"]
-
-
-class Lane:
-    """One scripted worker on topics of its own."""
-
-    def __init__(self, settings: Settings, environment: dict[str, str], mode: str, log: Path) -> None:
-        self.settings, self._mode, self._log = settings, mode, log
-        self.environment = os.environ | environment | {"FRESHET_PREFIX": settings.kafka.prefix}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._producer = Producer({"bootstrap.servers": settings.kafka.brokers, "linger.ms": 0})
-        provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans_of(settings))
-
-    def name(self, spec: TopicSpec) -> str:
-        return spec.full_name(self.settings.kafka.prefix, self.settings.documents.generation)
-
-    def send(self, *words: str | bytes, partition: int = 0) -> None:
-        for word in words:
-            value = word if isinstance(word, bytes) else word.encode()
-            self._producer.produce(self.name(registry.CHUNKS), value, b"key", partition)
-        assert self._producer.flush(10) == 0
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "tests.streams.scripted_worker", self._mode]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=log, stdout=log)
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(20)
-
-    def keep_running(self) -> None:
-        """What a supervisor does."""
-        if self._process is None or self._process.poll() is not None:
-            self.start()
-
-    def read(self, topic: str, count: int, seconds: float = 60.0) -> list[bytes]:
-        """At least ``count`` distinct values of a topic, supervising the worker meanwhile."""
-        consumer = Consumer(
-            {"bootstrap.servers": self.settings.kafka.brokers, "group.id": "reader", "enable.auto.commit": False}
-        )
-        consumer.assign([TopicPartition(topic, p, 0) for p in range(self.settings.kafka.partitions)])
-        values: list[bytes] = []
-        until = time.monotonic() + seconds
-        while len(set(values)) < count and time.monotonic() < until:
-            self.keep_running()
-            message = consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                values.append(message.value() or b"")
-        consumer.close()
-        return values
-
-    def outputs(self, count: int, seconds: float = 60.0) -> list[bytes]:
-        return self.read(self.name(registry.VECTORS), count, seconds)
-
-    def dead_letters(self, count: int) -> list[bytes]:
-        return self.read(self.name(dead_letters_of(registry.CHUNKS)), count)
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-
-@pytest.fixture
-def lanes(settings: Settings, server_environment: dict[str, str], tmp_path: Path) -> Iterator[list[Lane]]:
-    """Empty; tests put their lanes in, so that every process ends with the test."""
-    made: list[Lane] = []
-    yield made
-    for lane in made:
-        lane.close()
-
-
-@pytest.fixture(params=MODES)
-def lane(
-    request: pytest.FixtureRequest,
-    settings: Settings,
-    server_environment: dict[str, str],
-    tmp_path: Path,
-    lanes: list[Lane],
-) -> Lane:
-    kafka = settings.kafka.model_copy(update={"prefix": f"r{secrets.token_hex(4)}", "partitions": 2})
-    environment = server_environment | {"FRESHET_PARTITIONS": "2"}
-    made = Lane(settings.model_copy(update={"kafka": kafka}), environment, request.param, tmp_path / "log")
-    lanes.append(made)
-    return made
 
 
 def test_kill_loses_nothing(lane: Lane) -> None:
@@ -150,13 +55,15 @@ def test_refused_records_pass_by(lane: Lane) -> None:
 
 
 def test_outage_pauses(lane: Lane, tmp_path: Path) -> None:
-    """While something is away the lane waits, and goes on by itself; nothing is dead-lettered."""
+    """While something is away the lane waits, says so, and goes on by itself; nothing is dead-lettered."""
     away = tmp_path / "away"
     away.touch()
     lane.send(f"away:{away}", "ok1")
-    assert f"away:{away}".encode() not in lane.outputs(2, seconds=6)
+    assert "told to wait" in (lane.wait_for_pause("embed", paused=True) or "")
+    assert f"away:{away}".encode() not in lane.outputs(2, seconds=1)
     away.unlink()
     assert {b"ok1", f"away:{away}".encode()} == set(lane.outputs(2))
+    lane.wait_for_pause("embed", paused=False)
     assert not lane.read(lane.name(dead_letters_of(registry.CHUNKS)), 1, seconds=1)
 
 

@@ -9,33 +9,12 @@ from dataclasses import replace
 import pytest
 
 from connectors.ports import Flip, Manifest, ManifestChunk, ManifestStore, Visible
+from tests.connectors.contract.lookalikes import LOOKALIKES
 from topics.documents import DocumentHead, LastSeen
 from topics.identity import DocumentRef, Token, Version
 
 REF = DocumentRef("acme", "guides/start")
 HEAD = DocumentHead(title="Start", metadata={"lang": "en", "n": 3}, access=["staff"], published_at=1)
-# Different documents that careless keys would take for one.
-LOOKALIKES = [
-    *(
-        "a",
-        "A",
-        "a/",
-        "/a",
-        "a//b",
-        "a/b",
-        "a#1",
-        "a%2Fb",
-        "a%2fb",
-        "a%23",
-        "@a",
-        "@acme/a",
-        "a|b",
-        "a:b",
-        "a,b",
-        "{a}",
-    ),
-    *("caf\u00e9", "cafe\u0301", "\u212b", "\u00c5", "a b", " a", "a ", "\U0001f600", "\ufeffa", "x" * 1024),
-]
 
 
 def at(offset: int) -> str:
@@ -337,6 +316,8 @@ class ManifestContract:
         await manifests.defer(Token(1, 3, 0), "chunk")
         await manifests.advance([Token(1, 0, 10), Token(1, 3, 7)])
         assert await manifests.watermarks() == {(1, 0): 4}
+        assert await manifests.deferred(Token(1, 0, 5)) == {"embed-0", "embed-1"}
+        assert await manifests.deferred(Token(1, 0, 50)) == set()
         await manifests.settle(Token(1, 0, 5), "embed-0")
         await manifests.settle(Token(1, 3, 0), "chunk")
         assert await manifests.watermarks() == {(1, 0): 4, (1, 3): 7}
