@@ -13,7 +13,8 @@ _DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition o
 
 DOCUMENTS = TopicSpec(
     name="documents",
-    purpose="The source of truth: every document's latest version. Any producer may write here.",
+    purpose="The source of truth: every document's latest version. Any producer may write here. "
+    "After a move to more partitions: `documents.2` and so on, one topic an epoch.",
     key="document id (`@tenant/` in front for a tenant other than `default`); partition by murmur2",
     records=(Document,),
     writers=("any producer", "gateway"),

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from connectors.errors import Transient
 from runtime import metrics
 from runtime.clock import millis
 from runtime.settings import Documents, Settings
+from streams.deadletters.letter import dead_letter
 from streams.documents.changes import OVERTAKEN_KEY
-from streams.outcome import Record
+from streams.documents.deferrals import ThroughTheLane
+from streams.outcome import Record, Refuse, Stage
 from tests.flow.inline import Lanes
 from topics import registry
 from topics.control import Epoch
@@ -154,15 +157,21 @@ async def test_what_comes_late_to_a_deleted_document_goes_as_well() -> None:
     assert len(lanes.log[OLD.name]) == before
 
 
-async def test_refused_records_of_a_later_epoch_have_a_place_among_dead_letters() -> None:
-    """Dead letters of all epochs lie in one topic, which has the internal topics' partitions."""
-    from streams.deadletters.letter import dead_letter
-    from streams.outcome import Refuse, Stage
-
+async def test_news_of_a_later_epoch_has_a_place_in_the_lane() -> None:
+    """Dead letters and deferrals of all epochs lie in topics that have the internal topics' partitions."""
     lanes = moved()
     stage = Stage("chunk", OLD, lanes.chunk.on_refused, later=[NEW], partitions=4)
     record = Record("freshet.documents.2", 7, 0, b"k", b"v", {}, 0)
     assert dead_letter(stage, record, Refuse("no")).partition == 3
+    deferrals = ThroughTheLane("chunk", registry.CHUNKS, lanes.chunk.identify, lanes.manifests, 4)
+    assert [o.partition for o in (*await deferrals.begin(record, "away"), *await deferrals.end(record))] == [3, 3]
+
+
+async def test_a_record_of_an_epoch_that_is_not_known_yet_waits() -> None:
+    """What comes to be retried may be of an epoch that this worker has not heard of: it is about to be started anew."""
+    lanes = moved()
+    with pytest.raises(Transient):
+        await lanes.chunk.step([Record("freshet.documents.3", 0, 0, b"k", b"v", {}, 0)])
 
 
 @pytest.mark.parametrize("seed", range(12))
