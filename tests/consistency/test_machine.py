@@ -19,7 +19,7 @@ def amount(name: str, default: int) -> int:
 
 def test_in_memory() -> None:
     """Readers see whole versions only, none goes back, and what is acknowledged was announced."""
-    found = explore(IndexMachine, examples=amount("EXAMPLES", 150), steps=amount("STEPS", 50), seeded=SEED)
+    found = explore(IndexMachine, examples=amount("EXAMPLES", 300), steps=amount("STEPS", 50), seeded=SEED)
     assert found is None, f"\n{found}"
 
 
@@ -27,5 +27,5 @@ def test_in_memory() -> None:
 def test_on_real_servers(settings: Settings) -> None:
     """The same holds with Weaviate and Redis."""
     with on_servers(settings) as machine:
-        found = explore(machine, examples=amount("SERVER_EXAMPLES", 5), steps=amount("SERVER_STEPS", 15), seeded=SEED)
+        found = explore(machine, examples=amount("SERVER_EXAMPLES", 20), steps=amount("SERVER_STEPS", 40), seeded=SEED)
     assert found is None, f"\n{found}"
