@@ -106,6 +106,7 @@ def discard(
 
 
 def _deal(how: How, filters: Filters, limit: int | None, dry_run: bool, yes: bool) -> None:
+    settings = read_settings()
     found = _run(lambda settings: find(settings, filters))
     chosen = sorted(_flat(found), key=lambda pair: (pair[1].at, pair[1].place))[:limit]
     if missing := filters.places - {(lane, *letter.place) for lane, letter in chosen}:
@@ -122,14 +123,16 @@ def _deal(how: How, filters: Filters, limit: int | None, dry_run: bool, yes: boo
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(how, total=len(chosen))
-        for lane in READS:  # in the order of the lane, so that parts that wait for one another meet
+        wait = 0.0
+        for lane in READS:
             places = [letter.place for name, letter in chosen if name == lane]
             if places:
                 dealt = _run(
-                    lambda settings, lane=lane, places=places: deal(  # type: ignore[misc]
-                        settings, lane, places, how, lambda n: progress.advance(task, n)
+                    lambda settings, lane=lane, places=places, wait=wait: deal(  # type: ignore[misc]
+                        settings, lane, places, how, lambda n: progress.advance(task, n), wait
                     )
                 )
+                wait = settings.kafka.retry_delay  # what a later stage gave up may lack a part that is on its way now
                 total.done += dealt.done
                 for why, count in dealt.kept.items():
                     total.kept[why] = total.kept.get(why, 0) + count

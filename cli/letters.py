@@ -118,16 +118,16 @@ async def read(settings: Settings, lane: str, place: Place) -> LoggedRecord | No
 
 
 async def deal(
-    settings: Settings, lane: str, wanted: Iterable[Place], how: How, progress: Callable[[int], None]
+    settings: Settings, lane: str, wanted: Iterable[Place], how: How, progress: Callable[[int], None], wait: float = 0.0
 ) -> Dealt:
-    """Redrive or discard; a letter is noted as dealt with only after its copy was confirmed."""
+    """Redrive (due in ``wait`` seconds) or discard; a letter is noted as dealt with after its copy was confirmed."""
     reads, left, dealt = READS[lane], set(wanted), Dealt()
     sender = Sender(settings)
     batch: list[LoggedRecord] = []
 
     def settle() -> None:
         if how == "redriven":
-            sender.send([redriven(record, reads) for record in batch])
+            sender.send([redriven(record, reads, wait) for record in batch])
         sender.send([note(record, reads, how) for record in batch])
         dealt.done += len(batch)
         progress(len(batch))

@@ -10,5 +10,5 @@ COMMAND = Path(sys.executable).parent / "freshet"
 def test_the_installed_command_runs() -> None:
     """`freshet --help` lists its commands, from the script that set-up installs."""
     shown = subprocess.run([str(COMMAND), "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
-    for name in ("publish", "ask", "demo", "worker", "gateway", "topics", "stack", "settings"):
+    for name in ("publish", "ask", "demo", "worker", "gateway", "topics", "dlq", "stack", "settings"):
         assert name in shown

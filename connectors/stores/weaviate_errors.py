@@ -27,7 +27,9 @@ _FAULT = re.compile(
     re.IGNORECASE,
 )
 _BUSY = re.compile(r"too many|rate limit|overloaded|not enough memory|memory pressure|queue is full", re.IGNORECASE)
+_AWAY = re.compile(r"leader not found|no leader|shutting down|connection refused|no space left", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read-?only", re.IGNORECASE)
+_GONE = (502, 503, 504, grpc.StatusCode.UNAVAILABLE)
 _PAUSE = 1.0  # seconds; Weaviate names none
 
 
@@ -45,6 +47,8 @@ def judge(text: str, doing: str) -> ConnectorError:
         return Overloaded(message, retry_after=_PAUSE)
     if _READ_ONLY.search(text):
         return Transient(message, reason="read_only")
+    if _AWAY.search(text):
+        return Transient(message, reason="away")
     return Unclear(message, reason="store")
 
 
@@ -63,7 +67,7 @@ def translate(error: Exception, doing: str) -> ConnectorError:
         return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):
         return Permanent(message, reason="invalid")
-    if isinstance(error, httpx.HTTPError | OSError) or status is grpc.StatusCode.UNAVAILABLE:
+    if isinstance(error, httpx.HTTPError | OSError) or status in _GONE:
         return Transient(message, reason="away")
     return judge(text, doing)
 

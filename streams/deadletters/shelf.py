@@ -91,8 +91,8 @@ async def open_letters(log: TopicLog, reads: TopicSpec, tenants: frozenset[str],
     return found
 
 
-def redriven(record: LoggedRecord, reads: TopicSpec) -> Output:
-    """A letter as the retry topic takes it: due at once, nothing counted against it, with its original place.
+def redriven(record: LoggedRecord, reads: TopicSpec, wait: float = 0.0) -> Output:
+    """A letter as the retry topic takes it: due in ``wait`` seconds, nothing counted against it, its original place.
 
     So it keeps its version, and passes the fence like anything else.
     """
@@ -110,7 +110,7 @@ def redriven(record: LoggedRecord, reads: TopicSpec) -> Output:
             offset=int(record.headers[f"{PREFIX}offset"]),
             timestamp=int(record.headers[f"{PREFIX}timestamp"]),
             attempts=0,
-            not_before=now,
+            not_before=now + int(wait * 1000),
             first_failed=now,
             last_failed=now,
             reason="redriven",

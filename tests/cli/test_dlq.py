@@ -118,6 +118,20 @@ def test_redrive(desk: Desk) -> None:
     assert "publish the document again" in desk("redrive", "--lane", "embed", "--all", code=1)
 
 
+def test_later_stages_wait_for_earlier_ones(settings: Settings, server_environment: dict[str, str]) -> None:
+    """Of a document whose parts were given up by two stages the later stage's comes due when the earlier's had time."""
+    desk = Desk(settings, server_environment)
+    desk.give_up("index", "default/long#1", "parts", offset=8)
+    desk.give_up("embed", "default/long#0", "encoder", offset=8)
+    assert "2 redriven" in desk("redrive", "--doc", "long")
+    due = {
+        spec.name: Retry.of(read_headers(desk.read(registry.RETRIES[spec.name])[0].headers()))  # type: ignore[arg-type]
+        for spec in (registry.CHUNKS, registry.VECTORS)
+    }
+    wait = due[registry.VECTORS.name].not_before - due[registry.CHUNKS.name].not_before
+    assert wait >= desk.settings.kafka.retry_delay * 1000
+
+
 def test_discard(desk: Desk) -> None:
     """Discarded letters are no longer listed; a note beside them says so, and the letters stay."""
     for number in range(3):

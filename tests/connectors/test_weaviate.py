@@ -282,12 +282,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         ("invalid memory address or nil pointer dereference", Unclear),
         ("not enough memory mappings", Overloaded),
         ("429 too many requests", Overloaded),
-        ("leader not found", Unclear),
+        ("leader not found", Transient),
         ("something that no version ever said", Unclear),
     ],
 )
 def test_messages_are_told_apart(text: str, kind: type[Exception]) -> None:
-    """Only what is surely the object's fault is Permanent; what may be the system's fault as well is Unclear."""
+    """Only what is surely the object's fault is Permanent; an outage never is, and what may be either is Unclear."""
     assert type(judge(text, "upsert")) is kind
 
 

@@ -20,6 +20,7 @@ async def test_no_answer_is_mixed_or_half(system: System) -> None:
     """Every answer shows one whole version that the reader may see, none older than what was visible before."""
     history, stop, seed = History(), asyncio.Event(), 5
     own = secrets.token_hex(4)
+    await asyncio.to_thread(system.put, f"statements/{own}/first", "The lane has just been started and is awake now.")
     author = Author(seed, [f"statements/{own}/{n}" for n in range(6)], ["ann", "bob"])
     async with httpx.AsyncClient(base_url=system.stack.door, timeout=15) as http:
         traffic = Traffic(http, history, author, seed)

@@ -8,10 +8,11 @@ from connectors.errors import Unclear
 from connectors.memory.deliveries import MemoryDeliveries
 from connectors.memory.encoder import HashingEncoder
 from connectors.memory.store import MemoryStore
-from connectors.ports import StoredChunk, Vectors
+from connectors.ports import LoggedRecord, StoredChunk, Vectors
 from runtime.retry import Backoff
 from runtime.settings import Documents, Kafka, Settings
 from streams import runner as running
+from streams.deadletters.shelf import NotRedrivable, redriven
 from streams.documents.changes import identify
 from streams.documents.chunk import Chunk
 from streams.documents.deferrals import InTheState, ThroughTheLane
@@ -65,19 +66,18 @@ class Lane:
         embed = Embed(self.encoder, self.lanes.cache)
         index = Index("g1", self.manifests, self.store, self.lanes.publish, self.lanes.clock)
         chunk = self.lanes.chunk
-        deferrals: dict[str, Deferrals] = {
-            "chunk": ThroughTheLane("chunk", registry.CHUNKS, chunk.identify, self.manifests),
-            "embed": ThroughTheLane("embed", registry.VECTORS, identify, self.manifests),
-            "index": InTheState(self.manifests),
+        steps: dict[str, tuple[Chunk | Embed | Index, Deferrals]] = {
+            "chunk": (chunk, ThroughTheLane("chunk", registry.CHUNKS, chunk.identify, self.manifests)),
+            "embed": (embed, ThroughTheLane("embed", registry.VECTORS, identify, self.manifests)),
+            "index": (index, InTheState(self.manifests)),
         }
         self._runners: dict[str, Runner] = {}
-        stages: tuple[Chunk | Embed | Index, ...] = (chunk, embed, index)
-        for (name, reads), stage in zip(STAGES.items(), stages, strict=True):
+        for name, (stage, deferrals) in steps.items():
             made = Stage(
-                name=name, reads=reads, on_refused=stage.on_refused, batch_step=stage.step, batch=8, linger=0.01,
-                deferrals=deferrals[name],
+                name=name, reads=STAGES[name], on_refused=stage.on_refused, batch_step=stage.step, batch=8,
+                linger=0.01, deferrals=deferrals,
             )  # fmt: skip
-            retries = Retries(name, registry.RETRIES[reads.name], kafka, self.lanes.clock)
+            retries = Retries(name, registry.RETRIES[STAGES[name].name], kafka, self.lanes.clock)
             for key, again in ((name, False), (f"{name}.retry", True)):
                 self._runners[key] = Runner(made, self.lanes.publish, MemoryDeliveries(), 4, retries, again)
         self._done: dict[str, int] = {}
@@ -244,3 +244,39 @@ async def test_a_retried_document_keeps_its_version() -> None:
     await lane.run("chunk.retry", "embed", "index")
     assert await lane.version("doc") == str(token.version)
     assert lane.lanes.event("doc").head.published_at == record.timestamp  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+async def test_a_redriven_letter_passes_the_fence(overtaken: bool) -> None:
+    """It comes back as the version it was: visible if nothing newer is, and otherwise changing nothing."""
+    lane = Lane()
+    lane.store.word = "poison"
+    token = lane.publish("doc", "The poison is here.")
+    await lane.run("chunk", "embed", "index")
+    for n in range(2):
+        lane.publish("ok", f"Text number {n}.")
+        await lane.run("chunk", "embed", "index", "index.retry")
+    [letter] = lane.letters(registry.VECTORS)
+    if overtaken:
+        token = lane.publish("doc", "A better text.")
+        await lane.run("chunk", "embed", "index")
+    lane.store.word = None
+    before = await lane.watermark()
+    kept = LoggedRecord(letter.partition, letter.offset, letter.key, letter.value, letter.headers, letter.timestamp)
+    await lane.lanes.publish([redriven(kept, registry.VECTORS)])
+    await lane.run("index.retry")
+    event = lane.lanes.event("doc")
+    assert event.version == str(token.version) and event.last_seen.status == "indexed"
+    assert len(event.manifest) == 1 and await lane.watermark() == before
+
+
+async def test_a_stranger_is_not_redriven() -> None:
+    """What was put into a retry topic from outside has no version; its letter never gets one from its place there."""
+    lane = Lane()
+    await lane.lanes.publish([Output(registry.RETRIES["documents"], b"doc", b"stranger", 0)])
+    await lane.run("chunk.retry")
+    [letter] = lane.letters(registry.DOCUMENTS)
+    assert not lane.log["chunks.{gen}"]
+    kept = LoggedRecord(letter.partition, letter.offset, letter.key, letter.value, letter.headers, letter.timestamp)
+    with pytest.raises(NotRedrivable):
+        redriven(kept, registry.DOCUMENTS)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.errors import Permanent, Transient, Unclear
 from connectors.memory.deliveries import MemoryDeliveries
@@ -176,7 +177,7 @@ async def test_what_comes_back_is_the_original() -> None:
 async def test_the_end_is_told_behind_all_that_came_of_it() -> None:
     """A retried record's outputs are written first, then the news that it waits no more; a refused one's as well."""
     scripted = Scripted()
-    scripted.failures[b"b"] = [*[Unclear("timeout")] * 2 * TRIES]  # together, then alone
+    scripted.failures[b"b"] = [Unclear("timeout") for _ in range(2 * TRIES)]  # together, then alone
     scripted.failures[b"c"] = [*[Unclear("timeout")] * TRIES, Permanent("never")]
     lane, again, _ = scripted.runners()
     await run_dry(lane, [record(0, b"b"), record(1, b"c")])
@@ -226,10 +227,13 @@ async def test_an_outage_gives_nothing_up() -> None:
         await run_dry(again, scripted.topics.of(RETRY.name)[-4:])
     assert not letters(scripted)
     assert retries.stuck and lane.pause == retries.stuck and again.pause is None
+    assert REGISTRY.get_sample_value("freshet_lane_paused", {"stage": "embed"}) == 1
+    assert REGISTRY.get_sample_value("freshet_lane_paused", {"stage": "embed.retry"}) == 0
     scripted.failures.clear()
     await run_dry(again, scripted.topics.of(RETRY.name)[-4:])
     assert {b"done a", b"done b", b"done c", b"done d"} <= set(scripted.words())
     assert retries.stuck is None and lane.pause is None
+    assert REGISTRY.get_sample_value("freshet_lane_paused", {"stage": "embed"}) == 0
 
 
 async def test_a_pause_shows_while_it_lasts() -> None:

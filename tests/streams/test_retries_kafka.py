@@ -25,6 +25,7 @@ def headers_of(message: Message) -> dict[str, bytes]:
     return read_headers(message.headers())  # type: ignore[arg-type]
 
 
+@batch
 def test_what_waits_holds_up_nothing_and_comes_out(lane: Lane, tmp_path: Path) -> None:
     """Records behind one that is deferred pass at once; that one comes out after its delay, its end told last."""
     lane.environment["FRESHET_RETRY_DELAY"] = "1.5"
