@@ -59,7 +59,7 @@ class Installation:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                place = Token(self.settings.kafka.epoch, message.partition() or 0, message.offset() or 0)
+                place = Token(1, message.partition() or 0, message.offset() or 0)
                 tokens[(message.key() or b"").decode()] = place
 
         for doc_id, value in documents.items():

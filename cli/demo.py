@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.ask import Told, ask_live
+from cli.control import write_epoch
 from cli.door import Door, DoorError
 from cli.environment import read_settings
 from cli.publish import Summary, find, send
@@ -22,7 +23,6 @@ from cli.stack import STATED_FAILURES
 from deploy.local import stack
 from deploy.local.state import state_folder
 from runtime.settings import Settings
-from topics import registry
 from topics.identity import DEFAULT_TENANT, Token
 
 console = Console(highlight=False)
@@ -102,15 +102,16 @@ def _story(settings: Settings, folder: Path) -> None:
 def _edit(settings: Settings, door: Door, when: str | None) -> float:
     """Write the demo document to Kafka as any producer would; returns ms until it could be answered from."""
     producer = Producer({"bootstrap.servers": settings.kafka.brokers, "partitioner": "murmur2_random", "linger.ms": 0})
+    epoch = write_epoch(settings)
     tokens: list[Token] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is None:
-            tokens.append(Token(settings.kafka.epoch, message.partition() or 0, message.offset() or 0))
+            tokens.append(Token(epoch.number, message.partition() or 0, message.offset() or 0))
 
     began = time.perf_counter()
     producer.produce(
-        registry.DOCUMENTS.full_name(settings.kafka.prefix, settings.documents.generation),
+        epoch.topic,
         None if when is None else NOTICE_TEXT.format(when=when).encode(),
         NOTICE.encode(),
         headers=[("content-type", b"text/markdown")],

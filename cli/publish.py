@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.control import WriteEpoch
 from cli.door import Door, DoorError
 from cli.environment import read_settings
+from connectors.errors import ConnectorError
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
@@ -111,8 +114,8 @@ def find(paths: list[Path], root: Path | None, summary: Summary) -> Iterator[Sou
 def send(settings: Settings, sources: list[Source], tenant: str, force: bool, summary: Summary) -> None:
     """Publish with a progress bar; returns when the broker has answered for every file."""
     kafka = settings.kafka
-    topic = registry.DOCUMENTS.full_name(kafka.prefix, settings.documents.generation)
-    journal = Journal(topic_id(settings, topic), tenant)
+    first = registry.DOCUMENTS.full_name(kafka.prefix, settings.documents.generation)
+    journal = Journal(topic_id(settings, first), tenant)  # what is in an earlier epoch is not sent again
     producer = Producer(
         {
             "bootstrap.servers": kafka.brokers,
@@ -124,16 +127,19 @@ def send(settings: Settings, sources: list[Source], tenant: str, force: bool, su
         }
     )
     columns = (TextColumn("[bold]publish"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
+    with (
+        closing(WriteEpoch(settings)) as writing,
+        Progress(*columns, TextColumn("{task.description}"), console=console) as progress,
+    ):
         task = progress.add_task("", total=len(sources))
 
-        def settled(source: Source, digest: str, error: Any, message: Any) -> None:
+        def settled(source: Source, digest: str, epoch: int, error: Any, message: Any) -> None:
             progress.advance(task)
             if error is not None:
                 summary.failed[source.doc_id] = error.str()
                 return
             journal.note(source.doc_id, digest)
-            summary.published[source.doc_id] = Token(kafka.epoch, message.partition(), message.offset())
+            summary.published[source.doc_id] = Token(epoch, message.partition(), message.offset())
 
         for source in sources:
             progress.update(task, description=source.doc_id[-60:])
@@ -155,12 +161,13 @@ def send(settings: Settings, sources: list[Source], tenant: str, force: bool, su
                 continue
             while True:
                 try:
+                    epoch = writing.current()
                     producer.produce(
-                        topic,
+                        epoch.topic,
                         body,
                         key,
                         headers=[("content-type", source.media_type.encode())],
-                        on_delivery=partial(settled, source, digest),
+                        on_delivery=partial(settled, source, digest, epoch.number),
                     )
                     break
                 except BufferError:  # the queue is full: wait for the broker
@@ -170,7 +177,7 @@ def send(settings: Settings, sources: list[Source], tenant: str, force: bool, su
 
 
 def topic_id(settings: Settings, topic: str) -> str:
-    """The broker's own id of the topic; a message that helps when broker or topic is not there."""
+    """The broker's own id of a topic; a message that helps when broker or topic is not there."""
     admin = AdminClient({"bootstrap.servers": settings.kafka.brokers})
     try:
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(11)
@@ -216,7 +223,7 @@ def publish(
         send(settings, sources, tenant, force, summary)
         if wait:
             await_outcomes(settings, tenant, summary)
-    except (KafkaException, IdentityError, ValueError, DoorError) as error:
+    except (KafkaException, IdentityError, ValueError, DoorError, ConnectorError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None
     console.print(f"{len(summary.published)} published, {summary.unchanged} unchanged, {len(summary.failed)} failed")

@@ -2,18 +2,18 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.table import Table
 
+from cli.control import read_epochs, tell
 from cli.environment import read_settings
+from connectors.errors import ConnectorError
 from runtime.settings import Settings
 from topics import provision, registry
-from topics.codec import encode, schema_header
-from topics.control import Epoch, Generation
+from topics.control import Generation
 
 app = typer.Typer(help="Topics: create, verify, print.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -32,6 +32,15 @@ def plans_of(settings: Settings) -> list[provision.TopicPlan]:
     )
 
 
+def command_for(plan: provision.TopicPlan) -> str:
+    """What an administrator may run in our place."""
+    config = " ".join(f"--config {key}={value}" for key, value in plan.config.items())
+    return (
+        f"kafka-topics.sh --create --if-not-exists --topic {plan.name} --partitions {plan.partitions} "
+        f"--replication-factor {plan.replication} {config}"
+    )
+
+
 @app.command()
 def apply(
     print_only: Annotated[bool, typer.Option("--print", help="Only print them, for an administrator.")] = False,
@@ -41,19 +50,16 @@ def apply(
     plans = plans_of(settings)
     if print_only:
         for plan in plans:
-            config = " ".join(f"--config {key}={value}" for key, value in plan.config.items())
-            console.print(
-                f"kafka-topics.sh --create --if-not-exists --topic {plan.name} --partitions {plan.partitions} "
-                f"--replication-factor {plan.replication} {config}",
-                soft_wrap=True,
-            )
+            console.print(command_for(plan), soft_wrap=True)
         return
     try:
         result = provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans)
-        if any(name.endswith(".control") for name in result.created):
-            _found(settings)
+        _found(settings)
     except KafkaException as error:
         console.print(f"[red]broker at {settings.kafka.brokers}: {error.args[0].str()}[/red]")
+        raise typer.Exit(1) from None
+    except ConnectorError as error:
+        console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None
     console.print(f"{len(result.created)} created, {len(result.verified)} verified, {len(result.drift)} differences")
     for difference in result.drift:
@@ -72,13 +78,11 @@ def list_() -> None:
 
 
 def _found(settings: Settings) -> None:
-    """Put the first epoch and the first generation on record."""
-    kafka, documents = settings.kafka, settings.documents
-    epoch = Epoch(
-        number=kafka.epoch,
-        topic=registry.DOCUMENTS.full_name(kafka.prefix, documents.generation),
-        partitions=kafka.partitions,
-    )
+    """Put the first epoch and the first generation on record, whoever made the topics."""
+    epochs, told = read_epochs(settings)
+    if told:
+        return
+    documents = settings.documents
     generation = Generation(
         name=documents.generation,
         state="active",
@@ -86,15 +90,5 @@ def _found(settings: Settings) -> None:
         chunk_tokens=documents.chunk_tokens,
         buckets=documents.buckets,
     )
-    records: dict[str, msgspec.Struct] = {
-        f"epoch/{epoch.number}": epoch,
-        f"generation/{generation.name}": generation,
-    }
-    producer = Producer({"bootstrap.servers": kafka.brokers, "partitioner": "murmur2_random", "acks": "all"})
-    for key, record in records.items():
-        headers: list[tuple[str, str | bytes | None]] = [*schema_header(record).items()]
-        producer.produce(
-            registry.CONTROL.full_name(kafka.prefix, documents.generation), encode(record), key, headers=headers
-        )
-    if producer.flush(kafka.request_timeout):
-        raise KafkaException("control records were not confirmed")
+    tell(settings, lambda: generation)
+    tell(settings, lambda: epochs.first)

@@ -1,5 +1,6 @@
 """Settings to adapters; the only list of adapters.  Imports are local: a process loads what it uses."""
 
+from connectors.epochs import EpochLog
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -11,6 +12,8 @@ from connectors.ports import (
     VectorStore,
 )
 from runtime.settings import Settings
+from topics.epochs import first_epoch
+from topics.registry import CONTROL
 from topics.spec import TopicSpec
 
 
@@ -36,6 +39,10 @@ def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:
     from connectors.kafka.topic_log import KafkaTopicLog
 
     return KafkaTopicLog(settings.kafka, spec.full_name(settings.kafka.prefix, settings.documents.generation))
+
+
+def epoch_log(settings: Settings) -> EpochLog:
+    return EpochLog(topic_log(settings, CONTROL), first_epoch(settings.kafka.prefix, settings.kafka.partitions))
 
 
 def embedding_cache(settings: Settings) -> EmbeddingCache:

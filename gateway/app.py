@@ -18,6 +18,7 @@ from gateway import docs_page
 from gateway.bulk import make_bulk_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
 from gateway.openapi import describe
@@ -80,12 +81,13 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     Without a board readiness knows nothing of lanes that stand still.
     """
     desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
-    door = DocumentDoor(log, manifests, settings.kafka.epoch, settings.kafka.request_timeout)
+    epoch = WriteEpoch(log)
+    door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
-        tasks = [asyncio.create_task(_open(manifests)), asyncio.create_task(watch(log, desk))]
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)

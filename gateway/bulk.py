@@ -106,7 +106,7 @@ class _Run:
         self._window: deque[tuple[int, str, int, asyncio.Task[Token]]] = deque()
         self._bytes = 0
         self._noted: dict[DocumentRef, tuple[str, int]] = {}
-        self._tokens: dict[int, Token] = {}
+        self._tokens: dict[tuple[int, int], Token] = {}  # by epoch and partition
         self.summary = BulkSummary()
 
     async def send(self, number: int, doc_id: str, value: bytes | None) -> None:
@@ -142,7 +142,8 @@ class _Run:
         else:
             self.summary.accepted += 1
             self._noted[DocumentRef(self._caller.tenant, doc_id)] = (str(token.version), millis())
-            self._tokens[token.partition] = max(token, self._tokens.get(token.partition, token), key=lambda t: t.offset)
+            place = token.epoch, token.partition
+            self._tokens[place] = max(token, self._tokens.get(place, token))
         self._window.popleft()
         self._bytes -= size
         if len(self._noted) >= WINDOW_LINES:

@@ -15,6 +15,7 @@ from litestar.datastructures import MultiDict
 
 from connectors.errors import ConnectorError
 from connectors.ports import ManifestStore
+from gateway.epochs import WriteEpoch
 from gateway.payloads import metadata_errors
 from gateway.ports import Log
 from gateway.problems import FieldError, Problem, invalid
@@ -23,7 +24,7 @@ from runtime.logs import logger
 from topics.documents import Metadata
 from topics.headers import ACCESS, METADATA, PUBLISHED_AT, TITLE, TRACEPARENT, URI
 from topics.identity import DocumentRef, Token, document_key
-from topics.registry import DOCUMENTS
+from topics.registry import documents_of
 
 NOTE_SECONDS = 1.0  # a client is not kept waiting longer for what is best effort
 REST_SECONDS = 5.0
@@ -75,9 +76,9 @@ def _millis(text: str) -> int:
 
 
 class DocumentDoor:
-    """Publishes to ``documents``."""
+    """Publishes to ``documents``, to the topic of the epoch that takes writes."""
 
-    def __init__(self, log: Log, manifests: ManifestStore, epoch: int, timeout: float) -> None:
+    def __init__(self, log: Log, manifests: ManifestStore, epoch: WriteEpoch, timeout: float) -> None:
         self._log, self._manifests, self._epoch, self._timeout = log, manifests, epoch, timeout
         self._resting_until = 0.0
 
@@ -89,8 +90,9 @@ class DocumentDoor:
 
     async def append(self, ref: DocumentRef, value: bytes | None, headers: Mapping[str, bytes]) -> Token:
         """Append only; whoever appends many remembers them together."""
-        place = await self._log.publish(DOCUMENTS, document_key(ref), value, headers, self._timeout)
-        return Token(self._epoch, place.partition, place.offset)
+        epoch = (await self._epoch.current()).number
+        place = await self._log.publish(documents_of(epoch), document_key(ref), value, headers, self._timeout)
+        return Token(epoch, place.partition, place.offset)
 
     async def note(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
         """Remember versions that the log has acknowledged, with the time of day in ms; never raises."""

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from confluent_kafka import KafkaError
 
 from gateway.answers import ReplyReader
+from gateway.control import ControlReader
 from gateway.lanes import Lanes
 from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
 from runtime.logs import logger
 from runtime.settings import Settings
-from topics.registry import ANSWERS, QUERIES
+from topics.epochs import Epochs, first_epoch
+from topics.registry import ANSWERS, CONTROL, QUERIES
 from topics.spec import TopicSpec
 
 FLUSH_SECONDS = 5.0
@@ -49,7 +52,11 @@ class KafkaLog:
         self._producer = KafkaProducer(producing, settings.kafka.request_timeout, settings.documents.max_document_bytes)
         self._reader = ReplyReader(reading, answers, settings.gateway.replica, settings.gateway.replicas)
         self._replayer = Replayer(reading, queries, answers, ANSWERS.retention_ms)
-        self._lanes = Lanes(client, prefix, generation)
+        first = first_epoch(prefix, settings.kafka.partitions)
+        self._control = ControlReader(reading, CONTROL.full_name(prefix, generation), first)
+        self._controlling = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
+        self._epochs = Epochs([first])
+        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known])
 
     def _note(self, error: KafkaError) -> None:
         """Say once that the brokers went away, not once per attempt to reconnect."""
@@ -65,6 +72,8 @@ class KafkaLog:
     async def close(self) -> None:
         """Stop."""
         self._replayer.close()
+        self._controlling.submit(self._control.close)
+        await asyncio.to_thread(self._controlling.shutdown)
         await asyncio.to_thread(self._lanes.close)
         await asyncio.gather(
             asyncio.to_thread(self._reader.close), asyncio.to_thread(self._producer.close, FLUSH_SECONDS)
@@ -90,6 +99,11 @@ class KafkaLog:
     async def find_question(self, job_id: str) -> Asked | None:
         """A job's question."""
         return await self._replayer.find_question(job_id)
+
+    async def epochs(self) -> Epochs:
+        """As `control` tells."""
+        self._epochs = await asyncio.get_running_loop().run_in_executor(self._controlling, self._control.read)
+        return self._epochs
 
     async def queue_lengths(self) -> dict[str, int]:
         """What waits."""

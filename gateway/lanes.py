@@ -8,7 +8,7 @@ subscribes asks for the same offsets, joins nothing and commits nothing.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,17 +16,24 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, LANES, QUEUES, group_of
+from topics.registry import ALL, DOCUMENTS, LANES, QUEUES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
 
 
 class Lanes:
-    """Reads group offsets and members."""
+    """Reads group offsets and members.  ``documents`` tells the topics of all its epochs, which are one queue."""
 
-    def __init__(self, client: Mapping[str, Any], prefix: str, generation: str) -> None:
-        self._client = dict(client)
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        prefix: str,
+        generation: str,
+        documents: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
+        self._client, self._first = dict(client), DOCUMENTS.full_name(prefix, generation)
+        self._documents = documents or (lambda: [self._first])
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
         self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
         self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
@@ -55,16 +62,17 @@ class Lanes:
         return await asyncio.get_running_loop().run_in_executor(self._checking, self._checks)
 
     def _queue_lengths(self) -> dict[str, int]:
-        lengths = {}
+        lengths: dict[str, int] = {}
         for queue, (topic, stage) in self._queues.items():
             group = self._groups[stage]
             consumer = self._consumers.get(group)
             if consumer is None:
                 settings = {**self._client, "group.id": group, "enable.auto.commit": False}
                 consumer = self._consumers[group] = Consumer(settings)
-            partitions = list(consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)
-            if partitions:
-                lengths[queue] = self._waiting(consumer, topic, partitions)
+            for name in self._documents() if topic == self._first else [topic]:
+                partitions = list(consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name].partitions)
+                if partitions:
+                    lengths[queue] = lengths.get(queue, 0) + self._waiting(consumer, name, partitions)
         return lengths
 
     @staticmethod
@@ -85,7 +93,7 @@ class Lanes:
             known = self._admin.list_topics(timeout=ANSWER_SECONDS).topics
         except KafkaException as error:
             return {"broker": error.args[0].name()}
-        missing = [topic for topic in self._topics if topic not in known]
+        missing = [topic for topic in dict.fromkeys([*self._topics, *self._documents()]) if topic not in known]
         found: dict[str, str | None] = {"broker": None}
         found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
         for stage, group in self._groups.items():
@@ -100,9 +108,21 @@ class Lanes:
             return f"not known: {error.args[0].name()}"
         if not members:
             return "no worker"
-        return None if any(_has_partitions(m.assignment or b"") for m in members) else "workers have no partitions yet"
+        return None if any(assigned(m.assignment or b"") for m in members) else "workers have no partitions yet"
 
 
-def _has_partitions(assignment: bytes) -> bool:
-    """Kafka's consumer protocol: version (2 bytes), then the number of topics (4 bytes)."""
-    return int.from_bytes(assignment[2:6], "big") > 0
+def assigned(assignment: bytes) -> dict[str, set[int]]:
+    """Partitions by topic that a member has.  Kafka's consumer protocol: version, then topics with their partitions."""
+    found: dict[str, set[int]] = {}
+    at = 2
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(assignment[at - size : at], "big")
+
+    for _ in range(number(4)):
+        length = number(2)
+        topic, at = assignment[at : at + length].decode(), at + length
+        found[topic] = {number(4) for _ in range(number(4))}
+    return found

@@ -13,10 +13,11 @@ from connectors.errors import ConnectorError
 from gateway.ports import Asked, CaughtUp, Deliver, Expunged, LoggedEvent, Place, RecordTooLarge, Wanted
 from runtime.clock import millis
 from topics.codec import decode
+from topics.epochs import Epochs, first_epoch
 from topics.headers import Hop
 from topics.identity import job_place, partition_of
 from topics.queries import AnswerEvent, Question
-from topics.registry import QUERIES
+from topics.registry import QUERIES, documents_of
 from topics.spec import TopicSpec
 
 
@@ -36,6 +37,7 @@ class Storage:
     """What is in the log; several :class:`MemoryLog` may share one, as gateways share a broker."""
 
     partitions: int = 4
+    epochs: Epochs = Epochs([first_epoch("freshet", 4)])
     records: list[Record] = field(default_factory=list)
     answers: dict[int, list[LoggedEvent]] = field(default_factory=dict)
     readers: list["MemoryLog"] = field(default_factory=list)
@@ -85,7 +87,8 @@ class MemoryLog:
             raise self.failure
         if value is not None and len(value) > self.storage.max_bytes:
             raise RecordTooLarge("the broker takes no record of this size")
-        partition = partition_of(key, self.storage.partitions)
+        written = (e for e in self.storage.epochs.known if documents_of(e.number) is topic)
+        partition = partition_of(key, next((e.partitions for e in written), self.storage.partitions))
         offset = sum(1 for r in self.published if r.topic is topic and r.place.partition == partition)
         place = Place(partition, offset)
         self.published.append(Record(topic, key, value, dict(headers), place))
@@ -155,6 +158,12 @@ class MemoryLog:
             if record.topic is QUERIES and record.key == job_id.encode() and record.value is not None:
                 return Asked(Hop.of(record.headers), decode(record.value, Question))
         return None
+
+    async def epochs(self) -> Epochs:
+        """Those of the storage, unless the broker is away."""
+        if self.failure:
+            raise self.failure
+        return self.storage.epochs
 
     async def queue_lengths(self) -> dict[str, int]:
         """Everything published, as nobody commits here."""

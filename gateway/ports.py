@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from connectors.errors import Permanent
+from topics.epochs import Epochs
 from topics.headers import Hop
 from topics.queries import AnswerEvent, Question
 from topics.spec import TopicSpec
@@ -85,6 +86,9 @@ class Log(Protocol):
 
     async def find_question(self, job_id: str) -> Asked | None:
         """The question of a job; None if there never was one, :class:`Expunged` if that can no longer be told."""
+
+    async def epochs(self) -> Epochs:
+        """All epochs of ``documents`` that were announced before this was called."""
 
     async def queue_lengths(self) -> dict[str, int]:
         """Records that wait, by lane."""

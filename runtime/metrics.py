@@ -26,6 +26,9 @@ records_retried = Counter(
     "freshet_records_retried_total", "Attempts after a failure that may pass", ["stage", "reason"]
 )
 records_dropped = Counter("freshet_records_dropped_total", "Records that needed no work", ["stage", "reason"])
+late_epoch_records = Counter(
+    "freshet_late_epoch_records_total", "Records that came to an earlier epoch of `documents` after the move"
+)
 stage_seconds = Histogram(
     "freshet_stage_seconds", "Work on one batch, in place retries included", ["stage"], buckets=_S
 )

@@ -31,11 +31,12 @@ class Kafka(_Branch):
         pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,40}$",
         description="In front of every topic, group, key, collection.",
     )
-    partitions: int = Field(4, ge=1, le=4096, description="Partitions of `documents`, `queries` and all between.")
+    partitions: int = Field(
+        4, ge=1, le=4096, description="Partitions of the first `documents`, of `queries` and all between."
+    )
     reply_partitions: int = Field(4, ge=1, le=65535, description="Partitions of `answers`, shared out among gateways.")
     replication: int = Field(1, ge=1, le=9, description="Replication factor of topics that we create.")
     delete_retention_ms: int = Field(30 * 86400_000, ge=1, description="How long deletes stay readable in the log, ms.")
-    epoch: int = Field(1, ge=1, le=99999, description="Epoch of `documents` (see docs/topics.md).")
     request_timeout: float = Field(30.0, gt=0, le=600, description="Longest wait for a broker's acknowledgement, s.")
     session_timeout: float = Field(
         10.0, ge=1, le=300, description="A silent worker loses its partitions after this, s."

@@ -4,7 +4,7 @@ Every deviation from Faust's defaults has its reason beside it; docs/adr/0003 ha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -65,6 +65,11 @@ class Tables(TableManager):
         await self.recovery.start()
 
 
+def leave_group(app: Any) -> None:
+    """Let the coming stop end the membership: a static member whose topics change would come back to its old ones."""
+    app.consumer._thread._consumer._coordinator._group_instance_id = None
+
+
 def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> faust.App:
     """An application that runs one stage as a member of ``group``; ``slot`` is its stable name there."""
     check_versions()
@@ -100,13 +105,13 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
     return app
 
 
-def attach(app: faust.App, name: str, topic: str, run: Run, *, waits: bool = False) -> None:
-    """Let ``run`` take the stream of a topic.
+def attach(app: faust.App, name: str, topics: Sequence[str], run: Run, *, waits: bool = False) -> None:
+    """Let ``run`` take the stream of one or more topics.
 
     All topics of an application share one reader, which a full queue holds up; ``waits`` says that this one is taken
     slowly, so it gets a queue without a bound, and is read again only when that is empty.
     """
-    channel = app.topic(topic, value_serializer="raw")
+    channel = app.topic(*topics, value_serializer="raw")
     if waits:
         channel.maxsize = 0  # `app.topic` takes one and forgets it
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from connectors import build
 from connectors.errors import Transient
@@ -28,11 +29,14 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     from streams.documents.deferrals import ThroughTheLane
     from streams.documents.parts import vector_room
 
+    control = build.epoch_log(settings)
+    await control.open()
+    epochs = await control.read()
     manifests = build.manifest_store(settings)
     weights = resolve(settings.encoder.model)
     room = vector_room(weights.dimension)
     count = TokenCounter(weights.folder)
-    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room)
+    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs)
     return Stage(
         name="chunk",
         reads=BY_NAME["chunk"].reads,
@@ -40,8 +44,11 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=min(CHUNK_BATCH, settings.documents.batch),
         linger=settings.documents.linger,
-        deferrals=ThroughTheLane("chunk", registry.CHUNKS, stage.identify, manifests),
-        ports=[Port("manifests", manifests.open, manifests.close)],
+        deferrals=ThroughTheLane("chunk", registry.CHUNKS, stage.identify, manifests, settings.kafka.partitions),
+        ports=[Port("manifests", manifests.open, manifests.close), Port("control", control.open, control.close)],
+        later=[registry.documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
+        partitions=settings.kafka.partitions,
+        until=partial(control.wait_for_more, epochs),
     )
 
 

@@ -122,6 +122,8 @@ class Stage:
     takes), ``Unclear`` (after a few tries the record is deferred, where there are ``deferrals``) and ``Permanent`` (the
     record is refused); anything else ends the process with nothing acknowledged.  ``on_refused`` tells the rest of the
     lane that a record will not come.  A step may run twice at once: for the lane, and for what comes to be retried.
+    ``later`` are topics that it reads beside ``reads``, of later epochs; when ``until`` returns, the worker stops to be
+    started anew, since there are others.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
@@ -139,6 +141,13 @@ class Stage:
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it
     ports: Sequence["Port"] = ()
+    later: Sequence[TopicSpec] = ()
+    partitions: int | None = None  # of the lane's own topics, where a later epoch has more
+    until: Hook | None = None
+
+    def lane_partition(self, record: Record) -> int:
+        """Where the record's document lies in the lane's own topics."""
+        return record.partition % self.partitions if self.partitions else record.partition
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,8 +287,8 @@ class Runner:
             elif isinstance(outcome, Defer):
                 assert self._retries
                 outputs += outcome.news
-                headers = {**record.headers, **outcome.retry.headers()}
-                outputs.append(Output(self._retries.topic, record.key or b"", record.value, record.partition, headers))
+                headers, partition = {**record.headers, **outcome.retry.headers()}, self._stage.lane_partition(record)
+                outputs.append(Output(self._retries.topic, record.key or b"", record.value, partition, headers))
                 continue
             announced = record.retry is not None or record.delivery in self._announced
             if self._stage.deferrals and announced and not self._foreign(record):

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from connectors import build
 from connectors.errors import Transient
@@ -12,7 +13,7 @@ from runtime import logs, metrics
 from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.app import attach, create_app
+from streams.app import attach, create_app, leave_group
 from streams.bootstrap import build_stage
 from streams.notices import keep_told
 from streams.outcome import Output, Port, Publish, Stage
@@ -20,6 +21,8 @@ from streams.publisher import Publisher
 from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
 from topics.registry import RETRIES, group_of
+
+T = TypeVar("T")
 
 log = logs.logger(__name__)
 STOP_GRACE = 15.0  # seconds; less than a supervisor's
@@ -42,37 +45,48 @@ async def serve(
 
     kafka, generation = settings.kafka, settings.documents.generation
     group = group_of(kafka.prefix, name, generation)
-    app = create_app(group, settings.worker.slot, kafka, settings.documents.max_document_bytes)
 
     def name_of(output: Output) -> str:
         return output.spec.full_name(kafka.prefix, generation)
 
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
-    stage = replace(await build_stage(name, settings, publish), group=group)
+    stage = await _patiently(name, lambda: build_stage(name, settings, publish), stopping)
+    stage = replace(stage, group=group)
+    # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
+    slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
+    app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
-    await _open(ports, stopping)
-    runners = [(stage.reads, Runner(stage, publish, ledger, kafka.poison_limit))]
+    for port in ports:
+        await _patiently(port.name, port.open, stopping)
+    reads = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     if stage.deferrals:
         retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
-        runners = [
-            (stage.reads, Runner(stage, publish, ledger, kafka.poison_limit, retries)),
-            (retries.topic, Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)),
-        ]
-    for spec, runner in runners:
-        attach(app, runner.lane, spec.full_name(kafka.prefix, generation), runner.run, waits=spec is not stage.reads)
+        again = Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)
+        runners = [Runner(stage, publish, ledger, kafka.poison_limit, retries), again]
+        attach(app, again.lane, [retries.topic.full_name(kafka.prefix, generation)], again.run, waits=True)
+    else:
+        runners = [Runner(stage, publish, ledger, kafka.poison_limit)]
+    attach(app, runners[0].lane, reads, runners[0].run)
 
     await app.start()
-    log.info("started", group=group, reads=[spec.full_name(kafka.prefix, generation) for spec, _ in runners])
+    log.info("started", group=group, reads=reads)
     board = build.lane_board(settings)
-    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, [runner for _, runner in runners]))]
+    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, runners))]
     for task in beside:
         task.add_done_callback(_exit_when_ended)
     ports.append(Port("board", board.open, board.close))
     stopped = asyncio.create_task(stopping.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
-    await asyncio.wait({stopped, crashed}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.is_set():
+    outdated = asyncio.ensure_future(stage.until() if stage.until else asyncio.Future[None]())
+    await asyncio.wait({stopped, crashed, outdated}, return_when=asyncio.FIRST_COMPLETED)
+    if outdated.done() and outdated.exception():
+        log.error("the look-out for other topics failed: the process ends", exc_info=outdated.exception())
+        os._exit(EXIT_UNKNOWN)
+    if outdated.done():
+        log.info("there is another topic to read: stopping, to be started anew")
+        leave_group(app)
+    elif not stopping.is_set():
         log.error("Faust stopped by itself: the process ends, unfinished work will come again")
         os._exit(EXIT_UNKNOWN)
     try:
@@ -95,15 +109,14 @@ def _exit_when_ended(task: "asyncio.Future[None]") -> None:
         os._exit(EXIT_UNKNOWN)
 
 
-async def _open(ports: Sequence[Port], stopping: asyncio.Event) -> None:
-    """Open all; what is away is waited for, since a worker that exits would only be started again."""
-    for port in ports:
-        for delay in Backoff(first=0.2, cap=5.0).delays():
-            if stopping.is_set():
-                raise SystemExit(0)
-            try:
-                await port.open()
-                break
-            except Transient as error:
-                log.warning("waiting", port=port.name, error=str(error)[:500])
-                await asyncio.sleep(delay)
+async def _patiently(name: str, step: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T:
+    """What is away is waited for, since a worker that exits would only be started again."""
+    for delay in Backoff(first=0.2, cap=5.0).delays():
+        if stopping.is_set():
+            raise SystemExit(0)
+        try:
+            return await step()
+        except Transient as error:
+            log.warning("waiting", port=name, error=str(error)[:500])
+            await asyncio.sleep(delay)
+    raise AssertionError("the backoff ends only with the process")

@@ -17,8 +17,12 @@ class Generation(msgspec.Struct, kw_only=True, omit_defaults=True, tag="generati
 
 
 class Epoch(msgspec.Struct, kw_only=True, tag="epoch", tag_field="kind"):
-    """One incarnation of ``documents``: more partitions means a new topic and the next epoch."""
+    """One incarnation of ``documents``: more partitions means a new topic and the next epoch.
+
+    ``active_from`` (ms since 1970) is when writers move to it; null while it is prepared: read already, not written.
+    """
 
     number: int
     topic: str
     partitions: int
+    active_from: int | None = 0

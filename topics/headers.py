@@ -11,6 +11,7 @@ from topics.identity import DEFAULT_TENANT
 TOKEN = "freshet-token"  # place of the version in `documents`, minted once, kept through retries and redrives
 SCHEMA = "freshet-schema"  # record name and schema version, e.g. chunks/1
 PUBLISHED_AT = "freshet-published-at"  # event time at the source, ms since 1970; default is the record's timestamp
+MIRRORED = "freshet-mirrored"  # on a null in an earlier epoch of `documents`: version of the later delete it copies
 CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"

@@ -1,5 +1,8 @@
 """All topics.  No topic name is spelled anywhere else."""
 
+from dataclasses import replace
+from functools import cache
+
 from topics.control import Epoch, Generation
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
@@ -10,7 +13,8 @@ _DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition o
 
 DOCUMENTS = TopicSpec(
     name="documents",
-    purpose="The source of truth: every document's latest version. Any producer may write here.",
+    purpose="The source of truth: every document's latest version. Any producer may write here. "
+    "After a move to more partitions: `documents.2` and so on, one topic an epoch.",
     key="document id (`@tenant/` in front for a tenant other than `default`); partition by murmur2",
     records=(Document,),
     writers=("any producer", "gateway"),
@@ -102,6 +106,12 @@ ALL: tuple[TopicSpec, ...] = (
     *RETRIES.values(),
     *(dead_letters_of(spec) for spec in LANES),
 )
+
+
+@cache
+def documents_of(epoch: int) -> TopicSpec:
+    """``documents`` of an epoch: the first bears the name alone, the others their number behind it."""
+    return DOCUMENTS if epoch == 1 else replace(DOCUMENTS, name=f"{DOCUMENTS.name}.{epoch}")
 
 
 def group_of(prefix: str, stage: str, generation: str) -> str:

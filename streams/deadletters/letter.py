@@ -32,4 +32,4 @@ def dead_letter(stage: Stage, record: Record, refused: Refuse) -> Output:
         errors["value.omitted"] = "true"
     headers = dict(record.headers) | {f"{PREFIX}{name}": text.encode() for name, text in errors.items()}
     value = None if refused.omit_value else record.value
-    return Output(dead_letters_of(stage.reads), record.key or b"", value, record.partition, headers)
+    return Output(dead_letters_of(stage.reads), record.key or b"", value, stage.lane_partition(record), headers)

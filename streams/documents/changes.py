@@ -15,6 +15,7 @@ from topics.spec import TopicSpec
 
 REFUSED_KEY = "refused"
 DEFERRED_KEY = "deferred-"
+OVERTAKEN_KEY = "overtaken"  # null: of this version only the token passes, so that it ends; a newer one went before
 _PASSED_ON = (TOKEN, PUBLISHED_AT, TRACEPARENT)
 
 
@@ -37,7 +38,7 @@ class Waiting:
 
 
 def read_change(record: Record) -> Change | DocumentRefused | Waiting | None:
-    """What a record of ``chunks`` or ``vectors`` says; None for a retired part.  Raises :class:`DecodeError`."""
+    """What a record of ``chunks`` or ``vectors`` says; None where it is no work.  Raises :class:`DecodeError`."""
     ref, part, token = identify(record)
     if part.startswith(DEFERRED_KEY):
         return Waiting(token, part.removeprefix(DEFERRED_KEY), begins=record.value is not None)

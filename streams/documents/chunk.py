@@ -1,7 +1,8 @@
 """Turn documents into clean text in chunks.
 
-Reads ``documents``.  Writes ``chunks``, in parts where a version is long; a delete passes as one.  Rejects keys that
-break the contract, records on the wrong partition, and what cannot be read as text.
+Reads ``documents`` of all epochs.  Writes ``chunks``, in parts where a version is long; a delete passes as one, and is
+mirrored to earlier epochs.  Rejects keys that break the contract, records on the wrong partition, and what cannot be
+read as text.
 Repeating is harmless: the version is the record's place in the log, and the cut depends on the text alone.
 """
 
@@ -9,18 +10,21 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, Transient
 from connectors.ports import ManifestStore
 from runtime.logs import logger
 from runtime.settings import Documents, Kafka
 from streams.documents.changes import part_output, published_at, refused_output
+from streams.documents.earlier import Earlier
 from streams.documents.intake import read_document
 from streams.documents.parts import build_parts
 from streams.documents.refused import Refused
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError
+from topics.control import Epoch
 from topics.documents import DocumentPart
+from topics.epochs import Epochs
 from topics.headers import PUBLISHED_AT, TOKEN, TRACEPARENT
 from topics.identity import DocumentRef, IdentityError, Token, parse_document_key, part_key, partition_of
 
@@ -47,25 +51,34 @@ class Chunk:
         count: Callable[[Sequence[str]], list[int]],
         manifests: ManifestStore,
         vector_bytes: int,
+        epochs: Epochs,
     ) -> None:
         self._settings, self._kafka, self._tenants = settings, kafka, tenants
         self._count, self._manifests, self._vector_bytes = count, manifests, vector_bytes
+        self._epochs, self._earlier = epochs, Earlier(epochs, manifests)
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Cut a batch in a thread, so that heartbeats never wait for a long text."""
         read = await asyncio.to_thread(lambda: [self._read(record) for record in records])
-        cuts = [cut for cut in read if isinstance(cut, Cut)]
-        await self._accept(records, read)
+        cuts = [(record, one) for record, one in zip(records, read, strict=True) if isinstance(one, Cut)]
+        await self._accept(cuts)
+        overtaken = await self._earlier.overtaken({cut.token: cut.ref for _, cut in cuts})
         most: dict[DocumentRef, int] = {}
-        for cut in cuts:
-            most[cut.ref] = max(most.get(cut.ref, 1), len(cut.parts))
+        for _, cut in cuts:
+            if cut.token not in overtaken:
+                most[cut.ref] = max(most.get(cut.ref, 1), len(cut.parts))
         before = await self._manifests.widen(most)
-        return [
-            Emit(self._outputs(record, cut, max(before[cut.ref], most[cut.ref])), proof=True)
-            if isinstance(cut, Cut)
-            else cut
-            for record, cut in zip(records, read, strict=True)
-        ]
+        outcomes: list[Outcome] = []
+        for record, one in zip(records, read, strict=True):
+            if isinstance(one, Refuse):
+                outcomes.append(one)
+            elif one.token in overtaken:
+                lane, current = self._lane(record), overtaken[one.token]
+                outcomes.append(Emit(self._earlier.passed_over(record, one.ref, one.token, current, lane)))
+            else:
+                outcomes.append(Emit(self._outputs(record, one, max(before[one.ref], most[one.ref])), proof=True))
+        self._earlier.count_late([(record, cut.token) for record, cut in cuts])
+        return outcomes
 
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         """Tell the lane that this version will not come, if its key says whose it was."""
@@ -73,7 +86,13 @@ class Chunk:
             ref = parse_document_key(record.key, self._tenants)
         except IdentityError:
             return []
-        return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, record.partition)]
+        return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, self._lane(record))]
+
+    def _epoch(self, record: Record) -> Epoch:
+        epoch = self._epochs.of_topic(record.topic)
+        if epoch is None:  # the worker is about to be started anew, for it
+            raise Transient(f"{record.topic} is of no epoch that is known here yet", reason="epoch")
+        return epoch
 
     def identify(self, record: Record) -> tuple[DocumentRef, str, Token]:
         """Document and token of a record of ``documents``, in one piece; raises :class:`DecodeError`."""
@@ -83,14 +102,18 @@ class Chunk:
             raise DecodeError(str(error)) from error
 
     def _token(self, record: Record) -> Token:
-        return Token(self._kafka.epoch, record.partition, record.offset)
+        return Token(self._epoch(record).number, record.partition, record.offset)
+
+    def _lane(self, record: Record) -> int:
+        """Partition of the internal topics: the same for a document in every epoch (docs/adr/0011)."""
+        return record.partition % self._kafka.partitions
 
     def _read(self, record: Record) -> Cut | Refuse:
         try:
             ref = parse_document_key(record.key, self._tenants)
         except IdentityError as error:
             return Refuse(str(error), "key")
-        expected = partition_of(record.key or b"", self._kafka.partitions)
+        expected = partition_of(record.key or b"", self._epoch(record).partitions)
         if record.partition != expected:
             return Refuse(
                 f"key belongs on partition {expected}, this is {record.partition}: "
@@ -126,18 +149,20 @@ class Chunk:
         headers[PUBLISHED_AT] = str(when).encode()
         if TRACEPARENT in record.headers:
             headers[TRACEPARENT] = record.headers[TRACEPARENT]
-        outputs = [part_output(registry.CHUNKS, part, record.partition, headers) for part in cut.parts]
+        lane = self._lane(record)
+        outputs = [part_output(registry.CHUNKS, part, lane, headers) for part in cut.parts]
         retired = [part_key(cut.ref, part) for part in range(len(cut.parts), most)]
-        return outputs + [Output(registry.CHUNKS, key, None, record.partition, headers) for key in retired]
+        outputs += [Output(registry.CHUNKS, key, None, lane, headers) for key in retired]
+        return outputs + self._earlier.mirrored(record, cut.token)
 
-    async def _accept(self, records: Sequence[Record], read: Sequence[Cut | Refuse]) -> None:
-        """Note which versions are in the log; losing the note costs a metric, never a document."""
-        known = {
-            cut.ref: (str(cut.token.version), record.timestamp)
-            for record, cut in zip(records, read, strict=True)
-            if isinstance(cut, Cut)
-        }
+    async def _accept(self, cuts: Sequence[tuple[Record, Cut]]) -> None:
+        """Note which versions are in the log; losing the note costs a metric, or, between epochs, order."""
+        known: dict[DocumentRef, tuple[str, int]] = {}
+        for record, cut in cuts:
+            known[cut.ref] = max(known.get(cut.ref, ("", 0)), (str(cut.token.version), record.timestamp))
         try:
             await self._manifests.accepted(known)
         except ConnectorError as error:
+            if self._epochs.newest is not self._epochs.first:
+                raise
             log.debug("versions are not noted", error=str(error))

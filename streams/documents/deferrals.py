@@ -20,10 +20,21 @@ Identify: TypeAlias = Callable[[Record], tuple[DocumentRef, str, Token]]
 
 
 class ThroughTheLane:
-    """:class:`streams.outcome.Deferrals` of a stage in front of the index stage; ``writes`` is what it writes to."""
+    """:class:`streams.outcome.Deferrals` of a stage in front of the index stage.
 
-    def __init__(self, stage: str, writes: TopicSpec, identify: Identify, manifests: ManifestStore) -> None:
+    ``writes`` is what it writes to; it has ``partitions``, where what the stage reads may have more.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        writes: TopicSpec,
+        identify: Identify,
+        manifests: ManifestStore,
+        partitions: int | None = None,
+    ) -> None:
         self._stage, self._writes, self._identify, self._manifests = stage, writes, identify, manifests
+        self._partitions = partitions
 
     async def begin(self, record: Record, reason: str) -> Sequence[Output]:
         try:
@@ -34,14 +45,14 @@ class ThroughTheLane:
         value = DocumentDeferred(
             tenant=ref.tenant, doc_id=ref.doc_id, version=version, stage=self._stage, reason=reason[:1000]
         )
-        return [self._output(ref, part, token, record.partition, value)]
+        return [self._output(ref, part, token, record, value)]
 
     async def end(self, record: Record) -> Sequence[Output]:
         try:
             ref, part, token = self._identify(record)
         except DecodeError:
             return []
-        return [self._output(ref, part, token, record.partition, None)]
+        return [self._output(ref, part, token, record, None)]
 
     async def overtaken(self, record: Record) -> bool:
         """Compaction would keep the old version's parts and drop the new one's, whatever the fence does later."""
@@ -58,11 +69,12 @@ class ThroughTheLane:
         return pending is not None and pending[0] > version and not refused
 
     def _output(
-        self, ref: DocumentRef, part: str, token: Token, partition: int, value: DocumentDeferred | None
+        self, ref: DocumentRef, part: str, token: Token, record: Record, value: DocumentDeferred | None
     ) -> Output:
         """The token is in the key, or compaction would let the news of one version stand for another's."""
         key = part_key(ref, f"{DEFERRED_KEY}{self._stage}-{part}-{token}")
         headers = {TOKEN: str(token).encode()}
+        partition = record.partition % self._partitions if self._partitions else record.partition
         if value is None:
             return Output(self._writes, key, None, partition, headers)
         return Output(self._writes, key, encode(value), partition, {**headers, **schema_header(value)})

@@ -15,7 +15,7 @@ from connectors.errors import Permanent, Transient, Unclear
 from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
-from streams.documents.changes import Waiting, identify, read_change, record_outcome
+from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, read_change, record_outcome
 from streams.documents.deferrals import own_work
 from streams.documents.diff import Change, event_of, flip_to, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
@@ -56,7 +56,9 @@ class Index:
                 outcomes[number] = Refuse(str(error), "undecodable")
                 continue
             if change is None:
-                outcomes[number] = Drop("retired-part")
+                overtaken = identify(record)[1] == OVERTAKEN_KEY
+                outcomes[number] = Drop("overtaken" if overtaken else "retired-part")
+                ended += [record] * overtaken
             elif isinstance(change, DocumentRefused):
                 refusals.append((record, self._seen(change.version, change.status, change.reason)))
                 ended.append(record)

@@ -21,7 +21,9 @@ from streams.queries.generate import Generate
 from streams.queries.retrieve import Retrieve
 from topics import registry
 from topics.codec import decode, encode
+from topics.control import Epoch
 from topics.documents import IndexEvent
+from topics.epochs import Epochs, first_epoch
 from topics.headers import Hop
 from topics.identity import DocumentRef, Token, document_key, mint_job_id, partition_of
 from topics.queries import AnswerEvent, Question
@@ -49,7 +51,9 @@ class Lanes:
         self.cache = MemoryEmbeddings()
         documents = self.settings.documents
         generation = documents.generation
-        self.chunk = Chunk(documents, self.settings.kafka, self.settings.tenants, count_words, self.manifests, 2048)
+        kafka = self.settings.kafka
+        self.epochs = Epochs([first_epoch(kafka.prefix, kafka.partitions)])
+        self.known(self.epochs)
         self.embed = Embed(self.encoder, self.cache)
         self.index = Index(generation, self.manifests, self.store, self.publish, self.clock)
         self.retrieve = Retrieve(
@@ -57,6 +61,13 @@ class Lanes:
             self.publish, self.clock,
         )  # fmt: skip
         self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
+
+    def known(self, epochs: Epochs) -> None:
+        """A chunk stage that knows of these epochs."""
+        self.epochs, settings = epochs, self.settings
+        self.chunk = Chunk(
+            settings.documents, settings.kafka, settings.tenants, count_words, self.manifests, 2048, epochs
+        )
 
     async def publish(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
@@ -67,7 +78,8 @@ class Lanes:
     ) -> Record:
         log = self.log[spec.name]
         offset = sum(record.partition == partition for record in log)
-        record = Record(spec.name, partition, offset, key, value, headers, int(time.time() * 1000))
+        name = spec.full_name(self.settings.kafka.prefix, self.settings.documents.generation)
+        record = Record(name, partition, offset, key, value, headers, int(time.time() * 1000))
         log.append(record)
         return record
 
@@ -81,19 +93,30 @@ class Lanes:
 
     async def put(self, doc_id: str, value: bytes | None, tenant: str = "default", **headers: bytes) -> Token:
         """Publish one record and let the whole lane run dry."""
-        key = document_key(DocumentRef(tenant, doc_id))
-        partition = partition_of(key, self.settings.kafka.partitions)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        record = self.append(registry.DOCUMENTS, key, value, partition, named)
+        record, token = self.write(self.epochs.newest, doc_id, value, tenant, **headers)
         await self.drain([record])
-        return Token(self.settings.kafka.epoch, partition, record.offset)
+        return token
+
+    def write(
+        self, epoch: Epoch, doc_id: str, value: bytes | None, tenant: str = "default", **headers: bytes
+    ) -> tuple[Record, Token]:
+        """Publish one record to an epoch; what comes of it comes later."""
+        key = document_key(DocumentRef(tenant, doc_id))
+        partition = partition_of(key, epoch.partitions)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        record = self.append(registry.documents_of(epoch.number), key, value, partition, named)
+        return record, Token(epoch.number, partition, record.offset)
 
     async def drain(self, records: Sequence[Record]) -> None:
-        for stage, spec in ((self.chunk, registry.CHUNKS), (self.embed, registry.VECTORS)):
-            before = len(self.log[spec.name])
-            await self._run(stage, records)
-            records = self.log[spec.name][before:]
-        await self._run(self.index, records)
+        before = len(self.log[registry.CHUNKS.name])
+        await self._run(self.chunk, records)
+        await self.from_chunks(self.log[registry.CHUNKS.name][before:])
+
+    async def from_chunks(self, records: Sequence[Record]) -> None:
+        """The lane from ``chunks`` on."""
+        before = len(self.log[registry.VECTORS.name])
+        await self._run(self.embed, records)
+        await self._run(self.index, self.log[registry.VECTORS.name][before:])
 
     def event(self, doc_id: str, tenant: str = "default") -> IndexEvent:
         """The last index event of a document."""

@@ -1,6 +1,7 @@
 """The Kafka log keeps the contract on a real broker, and what only a real broker shows."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator
 
@@ -10,6 +11,8 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from cli.control import read_epochs, tell
+from cli.topics import plans_of
 from connectors.errors import Transient
 from connectors.memory.manifests import MemoryManifests
 from gateway.app import create_app
@@ -19,10 +22,13 @@ from runtime.clock import millis
 from runtime.settings import Settings
 from tests.gateway.builders import door_settings, serving, sse_events, token, whole_story
 from tests.gateway.log_contract import Ears, LogContract, Say, ask, eventually
+from topics import provision
 from topics.codec import encode
-from topics.identity import job_place, mint_job_id
+from topics.control import Epoch
+from topics.epochs import Epochs, first_epoch, next_epoch
+from topics.identity import job_place, mint_job_id, partition_of
 from topics.queries import AnswerEvent
-from topics.registry import ANSWERS, DOCUMENTS, QUERIES
+from topics.registry import ANSWERS, DOCUMENTS, QUERIES, documents_of
 
 pytestmark = pytest.mark.servers
 
@@ -116,6 +122,36 @@ class TestKafkaLog(LogContract):
         assert lanes == {f"lane.{s}": "no worker" for s in ("chunk", "embed", "index", "retrieve", "generate")}
 
 
+async def test_all_epochs_are_one_queue(settings: Settings) -> None:
+    """Epochs are those that `control` tells; readiness wants their topics, and the queue adds them up."""
+    kafka = settings.kafka.model_copy(update={"prefix": f"e{secrets.token_hex(4)}"})
+    own = settings.model_copy(update={"kafka": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka.brokers})
+    provision.apply(admin, plans_of(own))
+    log = KafkaLog(own)
+    await log.open(lambda _: None, lambda _: False)
+    try:
+        first = first_epoch(kafka.prefix, kafka.partitions)
+        assert (await asyncio.to_thread(read_epochs, own)) == (Epochs([first]), False)
+        assert (await log.epochs()).known == [first]
+        second = next_epoch(await log.epochs(), kafka.prefix, 8, kafka.partitions)
+        await asyncio.to_thread(tell, own, lambda: first)
+        await asyncio.to_thread(tell, own, lambda: second)
+        assert (await log.epochs()).known == [first, second]
+        assert second.topic in ((await log.checks())["topics"] or "")
+        provision.apply(admin, [provision.TopicPlan(second.topic, 8, 1, {"cleanup.policy": "compact"})])
+        assert (await log.checks())["topics"] is None
+        places = [await log.publish(documents_of(n), b"key%d" % n, b"x", {}, 20) for n in (1, 2, 2)]
+        assert places[1].partition == partition_of(b"key2", 8)
+        assert (await log.queue_lengths())["chunk"] == 3
+        moved = Epoch(number=2, topic=second.topic, partitions=8, active_from=5)
+        await asyncio.to_thread(tell, own, lambda: moved)
+        assert (await asyncio.to_thread(read_epochs, own)) == (Epochs([first, moved]), True)
+        assert (await log.epochs()).newest == moved
+    finally:
+        await log.close()
+
+
 def _same_partition(job_id: str, settings: Settings) -> str:
     """Another job of the same time whose question would lie in the same partition."""
     count = settings.kafka.partitions
@@ -140,6 +176,8 @@ async def test_a_broker_that_is_away() -> None:
         await log.find_question(mint_job_id(0))
     with pytest.raises(Transient):
         await log.queue_lengths()
+    with pytest.raises(Transient):
+        await log.epochs()
     await log.close()
 
 

@@ -77,11 +77,11 @@ class Scripted:
             raise Permanent("too large", reason="too-large")
         await self.topics(outputs)
 
-    def runners(self, **settings: float) -> tuple[Runner, Runner, Retries]:
+    def runners(self, partitions: int | None = None, **settings: float) -> tuple[Runner, Runner, Retries]:
         kafka = Kafka.model_validate({"retry_delay": 0.05, "retry_attempts": 2, **settings})
         stage = Stage(
             name="embed", reads=registry.CHUNKS, on_refused=self.on_refused, batch_step=self.step, batch=16,
-            linger=0.01, deferrals=self,
+            linger=0.01, deferrals=self, partitions=partitions,
         )  # fmt: skip
         retries = Retries("embed", RETRY, kafka, SystemClock())
         ledger = MemoryDeliveries()
@@ -116,6 +116,20 @@ async def test_the_one_that_stays_unclear_leaves_the_lane() -> None:
     wait = int(copy.headers[header_of("not_before")]) - int(copy.headers[header_of("first_failed")])
     assert wait == 50
     assert not letters(scripted)
+
+
+async def test_what_lies_on_a_partition_that_the_lane_lacks() -> None:
+    """Copies of records of a topic with more partitions lie where the lane has one, and know where they came from."""
+    scripted = Scripted()
+    scripted.always(b"b")
+    scripted.always(b"c", Permanent("never", reason="never"))
+    lane, again, _ = scripted.runners(partitions=4)
+    await run_dry(lane, [replace(record(n, v), partition=7) for n, v in enumerate([b"b", b"c"])])
+    [copy], [letter] = scripted.topics.of(RETRY.name), letters(scripted)
+    assert copy.partition == letter.partition == 3
+    scripted.failures[b"b"] = []
+    await run_dry(again, [copy])
+    assert scripted.seen[-1].place == ("t.chunks.g1", 7, 0)
 
 
 async def test_a_hiccup_is_over_in_place() -> None:
