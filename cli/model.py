@@ -22,7 +22,7 @@ def prepare() -> None:
 
     report = prepare_encoder(read_settings().encoder)
     table = Table("backend", "chunks/s", "least cosine to fp32")
-    for name, figures in report["backends"].items():
+    for name, figures in report.get("backends", {}).items():  # a torch backend needs no export, so nothing was measured
         table.add_row(name, f"{figures['chunks_per_s']:.1f}", f"{figures['min_cosine']:.5f}")
     console.print(table)
     console.print(f"chosen: [bold]{report['chosen']}[/bold]")
