@@ -139,6 +139,7 @@ class Stage:
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it
     ports: Sequence["Port"] = ()
+    beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
 
 
 @dataclass(frozen=True, slots=True)

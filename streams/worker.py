@@ -1,6 +1,7 @@
 """One worker process: builds its stage, runs it until told to stop, ends hard when Faust crashes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,7 +52,9 @@ async def serve(
     stage = replace(await build_stage(name, settings, publish), group=group)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
-    await _open(ports, stopping)
+    await _open(stage.ports, stopping)
+    with contextlib.suppress(Transient):  # the runner works without it, and it connects when it can
+        await ledger.open()
     runners = [(stage.reads, Runner(stage, publish, ledger, kafka.poison_limit))]
     if stage.deferrals:
         retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
@@ -65,7 +68,8 @@ async def serve(
     await app.start()
     log.info("started", group=group, reads=[spec.full_name(kafka.prefix, generation) for spec, _ in runners])
     board = build.lane_board(settings)
-    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, [runner for _, runner in runners]))]
+    told = keep_told(board, settings.worker.slot, [runner for _, runner in runners])
+    beside = [asyncio.ensure_future(running) for running in (told, *(run() for run in stage.beside))]
     for task in beside:
         task.add_done_callback(_exit_when_ended)
     ports.append(Port("board", board.open, board.close))
