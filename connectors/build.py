@@ -8,6 +8,7 @@ from connectors.ports import (
     Encoder,
     LaneBoard,
     ManifestStore,
+    ManifestView,
     TopicLog,
     VectorStore,
 )
@@ -21,6 +22,21 @@ def manifest_store(settings: Settings) -> ManifestStore:
     from connectors.state.redis_manifests import RedisManifests
 
     return RedisManifests(settings)
+
+
+def manifest_view(settings: Settings) -> ManifestView:
+    from connectors.state.redis_view import RedisView
+
+    return RedisView(settings)
+
+
+def tailed_manifests() -> tuple[ManifestStore, ManifestView]:
+    """Manifests in this process, empty, and the view that fills them from the log."""
+    from connectors.memory.manifests import MemoryManifests
+    from connectors.memory.view import MemoryView
+
+    manifests = MemoryManifests(whole=False)
+    return manifests, MemoryView(manifests, alone=True)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from topics.documents import DocumentHead, LastSeen, Metadata
+from topics.documents import DocumentHead, IndexEvent, LastSeen, Metadata
 from topics.identity import DocumentRef, Token
 from topics.queries import Filter, Passage
 
@@ -97,7 +97,8 @@ class Manifest:
 
     ``version`` None means never indexed.  ``done`` False: flipped, but event and clean-up are still owed.
     ``doomed`` lists chunk ids of the replaced version that clean-up must delete.  ``doubted``: an audit found that the
-    objects are not what they should be, so the same version may be written and flipped to once more.
+    objects are not what they should be, so the same version may be written and flipped to once more.  ``view`` names
+    the view that it was read from: a flip holds in that one only.
     """
 
     version: str | None = None
@@ -109,6 +110,7 @@ class Manifest:
     last_seen: LastSeen | None = None
     indexed_at: int = 0
     doubted: bool = False
+    view: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class ManifestChunk:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Make a version the visible one, if and only if ``expected`` is still current."""
+    """Make a version the visible one, if and only if ``expected`` is still current in the view it was read from."""
 
     ref: DocumentRef
     expected: str | None
@@ -131,6 +133,7 @@ class Flip:
     chunks: Mapping[str, ManifestChunk]
     doomed: tuple[str, ...]
     indexed_at: int
+    view: str = ""  # empty: any view that is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,11 @@ class Visible:
 
 
 class ManifestStore(Protocol):
-    """Manifests of one generation, and the arbiter of the flip.  Versions only go up."""
+    """Manifests of one generation, and the arbiter of the flip.  Versions only go up.
+
+    It is a view of ``index-events``.  What it tells comes from a view that is whole: one that lost something and has
+    not caught up raises :class:`Transient` with the reason ``view``, and so does a flip.
+    """
 
     async def open(self) -> None: ...
 
@@ -158,7 +165,10 @@ class ManifestStore(Protocol):
         """As :meth:`read`, without ``chunks`` and ``doomed``: cheap however long the document."""
 
     async def flip(self, flips: Sequence[Flip]) -> list[bool]:
-        """Compare and set, each by itself; False where another version had become current."""
+        """Compare and set, each by itself; False where another version had become current.
+
+        Raises :class:`Transient` when the view was lost since ``expected`` was read; some may have passed before.
+        """
 
     async def finish(self, refs: Mapping[DocumentRef, str]) -> None:
         """Mark versions done (event published, clean-up made); a version that is no longer current is left alone."""
@@ -216,6 +226,59 @@ class LoggedRecord:
     value: bytes | None
     headers: Mapping[str, bytes]
     timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An index event and its place in the log; between ``since`` and ``offset`` lies no other event."""
+
+    partition: int
+    since: int
+    offset: int
+    event: IndexEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """How far a view is.
+
+    ``server`` names this run of whoever keeps it: another name after a restart, a failover, a replacement.
+    ``offsets`` say from where on each partition of ``index-events`` is yet to be applied; what is not listed, from 0.
+    ``overtaken``: documents whose last event in the log is older than what is current, and its partition.
+    """
+
+    server: str
+    whole: bool
+    offsets: Mapping[int, int]
+    overtaken: Mapping[DocumentRef, int]
+
+
+class ManifestView(Protocol):
+    """Makes a :class:`ManifestStore` a view of ``index-events``.  Several may work on one side by side."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def state(self) -> ViewState: ...
+
+    async def apply(self, events: Sequence[Announced]) -> bool:
+        """Apply events in order, each with its offset in one step; ones that were applied before change nothing.
+
+        False when the view lacks something before one of them: it was lost, and that one is not applied.  A version
+        that is newer than the current one replaces it, done and owing nothing; into a view that is whole it comes in
+        doubt, since its flip was lost.  One that is older, or another manifest of the same version, leaves a current
+        version that is done where it is, and the document counts as overtaken until the current one is announced again.
+        While the view is not whole watermarks and refusals come back as well, as far as events tell: the newest outcome
+        of each document, and for a partition the newest of all, though a batch that was under way may have settled it
+        before an older one.  Deferrals do not come back.
+        """
+
+    async def declare_whole(self, server: str, offsets: Mapping[int, int]) -> bool:
+        """Let it be read and flipped in, if this is still that run and everything before the offsets is applied."""
+
+    async def reset(self) -> None:
+        """Forget all that events tell; it is not whole until they were applied again."""
 
 
 class TopicLog(Protocol):

@@ -35,6 +35,7 @@ stage_seconds = Histogram(
 batch_records = Histogram(
     "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
+view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
 paused = Gauge("freshet_lane_paused", "1 while a lane waits for something that is away, or nothing passes", ["stage"])
 in_flight = Gauge("freshet_records_in_flight", "Records taken and not yet acknowledged", ["stage"])
 chunks_encoded = Counter("freshet_chunks_encoded_total", "Chunks that went through the model")

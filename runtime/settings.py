@@ -123,6 +123,11 @@ class Queries(_Branch):
     min_score: float = Field(
         0.3, ge=-1, le=1, description="Passages less similar (cosine) than this do not count as found."
     )
+    tail: bool = Field(
+        True,
+        description="Each retrieval worker keeps all manifests in memory too, about 3 KB for a document of 5 chunks,"
+        " and answers from them while Redis is away.",
+    )
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
 
 

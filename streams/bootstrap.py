@@ -82,11 +82,14 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.weights import resolve
     from streams.documents.deferrals import InTheState
     from streams.documents.index import Index
+    from streams.documents.view import View
 
     weights = resolve(settings.encoder.model)
     manifests = build.manifest_store(settings)
     store = build.vector_store(settings, weights.model_id, weights.dimension)
     stage = Index(settings.documents.generation, manifests, store, publish, SystemClock())
+    events = build.topic_log(settings, registry.INDEX_EVENTS)
+    view = View("redis", events, build.manifest_view(settings), manifests, publish)
     return Stage(
         name="index",
         reads=BY_NAME["index"].reads,
@@ -95,18 +98,33 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
         batch=settings.documents.batch,
         linger=settings.documents.linger,
         deferrals=InTheState(manifests),
-        ports=[Port("manifests", manifests.open, manifests.close), Port("store", store.open, store.close)],
+        ports=[
+            Port("manifests", manifests.open, manifests.close),
+            Port("store", store.open, store.close),
+            Port("view", _at_once, view.close),
+        ],
+        beside=[view.run],
     )
 
 
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
+    from streams.documents.view import View
     from streams.queries.events import OnRefusedQuery
+    from streams.queries.manifests import Manifests
     from streams.queries.retrieve import Retrieve
 
     clock = SystemClock()
     encoder = await build.encoder(settings)
-    manifests = build.manifest_store(settings)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
+    manifests = Manifests(build.manifest_store(settings))
+    ports, beside = [Port("store", store.open, store.close)], []
+    if settings.queries.tail:
+        tailed, of_tail = build.tailed_manifests()
+        tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
+        manifests = Manifests(build.manifest_store(settings), tail, tailed)
+        ports.append(Port("tail", _at_once, tail.close))
+        beside = [tail.run, manifests.probe]
+    ports.append(Port("manifests", manifests.open, manifests.close))
     stage = Retrieve(
         settings.queries,
         settings.documents.generation,
@@ -123,7 +141,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         record_step=stage.step,
         on_refused=OnRefusedQuery("retrieve", clock),
         in_flight=settings.queries.in_flight,
-        ports=[Port("manifests", manifests.open, manifests.close), Port("store", store.open, store.close)],
+        ports=ports,
+        beside=beside,
     )
 
 
@@ -152,6 +171,10 @@ def _if_there(open_: Hook) -> Hook:
             await open_()
 
     return hook
+
+
+async def _at_once() -> None:
+    """What runs beside a stage opens what it needs itself, so that the stage need not wait for it."""
 
 
 _BUILDERS: dict[str, Build] = {

@@ -144,6 +144,7 @@ class Stage:
     later: Sequence[TopicSpec] = ()
     partitions: int | None = None  # of the lane's own topics, where a later epoch has more
     until: Hook | None = None
+    beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
 
     def lane_partition(self, record: Record) -> int:
         """Where the record's document lies in the lane's own topics."""

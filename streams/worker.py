@@ -1,6 +1,7 @@
 """One worker process: builds its stage, runs it until told to stop, ends hard when Faust crashes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -57,8 +58,10 @@ async def serve(
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
-    for port in ports:
+    for port in stage.ports:
         await _patiently(port.name, port.open, stopping)
+    with contextlib.suppress(Transient):  # the runner works without it, and it connects when it can
+        await ledger.open()
     reads = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     if stage.deferrals:
         retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
@@ -72,7 +75,8 @@ async def serve(
     await app.start()
     log.info("started", group=group, reads=reads)
     board = build.lane_board(settings)
-    beside = [asyncio.create_task(keep_told(board, settings.worker.slot, runners))]
+    told = keep_told(board, settings.worker.slot, runners)
+    beside = [asyncio.ensure_future(running) for running in (told, *(run() for run in stage.beside))]
     for task in beside:
         task.add_done_callback(_exit_when_ended)
     ports.append(Port("board", board.open, board.close))

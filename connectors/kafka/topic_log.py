@@ -14,10 +14,11 @@ from topics.headers import read_headers
 
 _BATCH = 500  # records at once: bounds memory together with the fetch size
 _FETCH_BYTES = 9 * 1024 * 1024  # of one partition: no less than the largest record
+_FETCH_WAIT_MS = 100  # 500 by default; a broker answers in order, so asking for the end waits behind a fetch
 
 
 class KafkaTopicLog:
-    """:class:`connectors.ports.TopicLog`.  One reader at a time."""
+    """:class:`connectors.ports.TopicLog`.  One reader at a time; the ends may be asked for beside it."""
 
     def __init__(self, kafka: Kafka, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
@@ -34,6 +35,7 @@ class KafkaTopicLog:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             request_timeout_ms=int(self._kafka.request_timeout * 1000),
         )
         async with self._calling("open"):

@@ -1,13 +1,14 @@
 """How a manifest is written into the fields of a Redis HASH, and read back.  Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from connectors.errors import Permanent
-from connectors.ports import Flip, Manifest, ManifestChunk
+from connectors.ports import Announced, Flip, Manifest, ManifestChunk
 from topics.documents import DocumentHead, LastSeen, Status
+from topics.identity import Version
 
 STATUS_FIELDS: Final = ("version", "deleted", "done", "head", "last_seen", "indexed_at", "doubted")
 CHUNK: Final = "c:"  # in front of a chunk id
@@ -28,11 +29,28 @@ def flip_arguments(flip: Flip) -> list[Any]:
     seen = LastSeen(version=flip.version, status=status, at=flip.indexed_at)
     head = "" if flip.head is None else encode(flip.head)
     arguments: list[Any] = [flip.expected or "", flip.version, "1" if flip.deleted else "0", head]
-    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id]
-    for ordinal, (chunk_id, chunk) in enumerate(flip.chunks.items()):
-        section = "" if chunk.section is None else f"|{chunk.section}"
-        arguments += (CHUNK + chunk_id, f"{ordinal}|{chunk.hash}{section}")
-    return arguments
+    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id, flip.view]
+    return arguments + chunk_lines((id_, chunk.hash, chunk.section) for id_, chunk in flip.chunks.items())
+
+
+def apply_arguments(announced: Announced, refusal_ttl: int) -> list[Any]:
+    """Arguments of :data:`connectors.state.view_scripts.APPLY`."""
+    event, seen = announced.event, announced.event.last_seen
+    place = Version.parse(seen.version)
+    arguments: list[Any] = [announced.partition, announced.since, announced.offset, announced.offset + 1]
+    arguments += [event.version or "", "1" if event.state == "deleted" else "0"]
+    arguments += ["" if event.head is None else encode(event.head), encode(seen), seen.version, event.indexed_at]
+    arguments += [event.doc_id, f"{event.tenant}/{event.doc_id}"]
+    arguments += [f"{place.epoch}.{announced.partition}", place.offset, refusal_ttl]
+    return arguments + chunk_lines((ref.id, ref.hash, ref.section) for ref in event.manifest)
+
+
+def chunk_lines(chunks: Iterable[tuple[str, str, str | None]]) -> list[str]:
+    """Field and line of each (id, hash, section), in order; read back by :func:`chunk_of`."""
+    lines: list[str] = []
+    for ordinal, (chunk_id, digest, section) in enumerate(chunks):
+        lines += (CHUNK + chunk_id, f"{ordinal}|{digest}" if section is None else f"{ordinal}|{digest}|{section}")
+    return lines
 
 
 def head_of(text: str) -> DocumentHead:
@@ -57,8 +75,8 @@ def chunk_of(line: str) -> tuple[int, ManifestChunk]:
     return int(ordinal), ManifestChunk(digest, section[0] if section else None)
 
 
-def manifest_of(fields: Mapping[str, str | None]) -> Manifest:
-    """A manifest from as many of its fields as were read."""
+def manifest_of(fields: Mapping[str, str | None], view: str) -> Manifest:
+    """A manifest from as many of its fields as were read, and the view they were read from."""
     try:
         named = [(name[len(CHUNK) :], line) for name, line in fields.items() if line and name.startswith(CHUNK)]
         lines = sorted(((*chunk_of(line), chunk_id) for chunk_id, line in named), key=lambda line: line[0])
@@ -73,6 +91,7 @@ def manifest_of(fields: Mapping[str, str | None]) -> Manifest:
             last_seen=_SEEN.decode(seen) if seen else None,
             indexed_at=int(fields.get("indexed_at") or 0),
             doubted=fields.get("doubted") == "1",
+            view=view,
         )
     except (ValueError, msgspec.MsgspecError) as error:
         raise _damaged(error) from error

@@ -9,13 +9,29 @@ Versions are fixed-width text, so ``<`` on strings orders them.
 import hashlib
 from typing import Final
 
-# Compare on exactly the expected version ('' = never indexed).  A version never goes down, and comes twice only where
-# an audit doubts it, which the flip ends: of two writers with the same expectation one wins.  Chunk lines are ARGV[9]
-# and on; unpack() takes about 8000 values at once.  The first write is one that a full server refuses: later ones in a
-# script are let through.
-FLIP: Final = """
+# For scripts: the view, if it is whole on this very server as it runs now.  ``whole`` is '<replication id> <nonce>': a
+# server that restarts, becomes a replica or is promoted takes another id, a flush takes the field away, and whoever
+# makes the view whole again gives it another nonce.
+VIEW: Final = """
+local function server()
+  local info = redis.call('INFO', 'replication')
+  return string.find(info, 'role:master', 1, true) and string.match(info, 'master_replid:(%w+)') or ''
+end
+local function whole(view)
+  local declared = redis.call('HGET', view, 'whole') or ''
+  return string.match(declared, '^(%w+) ') == server() and declared or ''
+end
+"""
+
+# Compare on exactly the expected version ('' = never indexed), in the view that it was read from ('' = any); -1 where
+# that is lost.  A version never goes down, and comes twice only where an audit doubts it, which the flip ends: of two
+# writers with the same expectation one wins.  Chunk lines are ARGV[10] and on; unpack() takes about 8000 values.
+# The first write is one that a full server refuses: later ones in a script are let through.
+FLIP: Final = f"""{VIEW}
 local doc, ids = KEYS[1], KEYS[2]
-local expected, version, deleted, head, doomed, seen, at, id = unpack(ARGV, 1, 8)
+local expected, version, deleted, head, doomed, seen, at, id, read = unpack(ARGV, 1, 9)
+local view = whole(KEYS[3])
+if view == '' or (read ~= '' and read ~= view) then return -1 end
 local current = redis.call('HGET', doc, 'version') or ''
 if current ~= expected or version < current then return 0 end
 if version == current and redis.call('HGET', doc, 'doubted') ~= '1' then return 0 end
@@ -26,7 +42,7 @@ redis.call('HSET', doc, 'version', version)
 redis.call('UNLINK', doc)
 redis.call('HSET', doc, 'version', version, 'deleted', deleted, 'done', '0', 'head', head, 'doomed', doomed,
            'last_seen', seen, 'indexed_at', at, 'flipped', now[1] * 1000 + math.floor(now[2] / 1000))
-for i = 9, #ARGV, 4000 do
+for i = 10, #ARGV, 4000 do
   redis.call('HSET', doc, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
 end
 if deleted == '1' then redis.call('ZREM', ids, id) else redis.call('ZADD', ids, 0, id) end

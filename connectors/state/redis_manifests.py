@@ -5,12 +5,14 @@ Keys, behind the prefix; the braces are part of the key, so that a cluster keeps
 - ``<generation>:doc:{tenant}/doc_id``  HASH, see :mod:`connectors.state.manifest_scripts`
 - ``<generation>:ids:{tenant}``         ZSET of visible documents, all of score 0: ordered by the bytes of the id
 - ``<generation>:parts:{tenant}``       HASH doc_id -> most parts it ever had, where that is more than one
-- and what :mod:`connectors.state.redis_progress` keeps
+- and what :mod:`connectors.state.redis_progress` and :mod:`connectors.state.redis_view` keep
 
 Repeating is harmless: a flip that went through is refused the second time, everything else only goes up.
 """
 
 from collections.abc import Mapping, Sequence
+
+from redis.asyncio.client import Pipeline
 
 from connectors.ports import Flip, Manifest, Visible
 from connectors.state import manifest_scripts as scripts
@@ -24,7 +26,8 @@ from connectors.state.manifest_fields import (
     manifest_of,
     waiting_of,
 )
-from connectors.state.redis_connection import calling, replies
+from connectors.state.redis_connection import calling
+from connectors.state.redis_generation import lost
 from connectors.state.redis_progress import RedisProgress
 from topics.documents import LastSeen
 from topics.identity import DocumentRef
@@ -37,22 +40,23 @@ class RedisManifests(RedisProgress):
 
     async def read(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
         async with calling(self._settings, "read manifests"):
-            pipe = self._redis.pipeline(transaction=False)
-            for ref in refs:
-                pipe.hgetall(self._document(ref))
-            return [manifest_of(fields) for fields in await replies(pipe)]
+            answers, view = await self._from_whole_view(lambda pipe: [pipe.hgetall(self._document(r)) for r in refs])
+            return [manifest_of(fields, view) for fields in answers]
 
     async def status(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
         async with calling(self._settings, "read states"):
-            pipe = self._redis.pipeline(transaction=False)
-            for ref in refs:
-                pipe.hmget(self._document(ref), STATUS_FIELDS)
-            return [manifest_of(dict(zip(STATUS_FIELDS, values, strict=True))) for values in await replies(pipe)]
+            answers, view = await self._from_whole_view(
+                lambda pipe: [pipe.hmget(self._document(ref), STATUS_FIELDS) for ref in refs]
+            )
+            return [manifest_of(dict(zip(STATUS_FIELDS, values, strict=True)), view) for values in answers]
 
     async def flip(self, flips: Sequence[Flip]) -> list[bool]:
-        calls = [([self._document(flip.ref), self._ids(flip.ref.tenant)], flip_arguments(flip)) for flip in flips]
+        calls = [([self._document(f.ref), self._ids(f.ref.tenant), self._view], flip_arguments(f)) for f in flips]
         async with calling(self._settings, "flip"):
-            return [answer == 1 for answer in await self._run(scripts.FLIP, calls)]
+            answers = await self._run(scripts.FLIP, calls)
+        if -1 in answers:
+            raise lost()
+        return [answer == 1 for answer in answers]
 
     async def finish(self, refs: Mapping[DocumentRef, str]) -> None:
         calls = [([self._document(ref)], [version]) for ref, version in refs.items()]
@@ -69,13 +73,15 @@ class RedisManifests(RedisProgress):
         wanted: dict[DocumentRef, list[str]] = {}
         for ref, chunk_id in hits:
             wanted.setdefault(ref, []).append(chunk_id)
-        async with calling(self._settings, "check hits"):
-            pipe = self._redis.pipeline(transaction=False)
+
+        def ask(pipe: Pipeline) -> None:
             for ref, chunk_ids in wanted.items():
                 pipe.hmget(self._document(ref), [*_SHOWN, *(CHUNK + i for i in chunk_ids)])
             pipe.mget([self._waiting(ref) for ref in wanted])
             pipe.time()
-            *documents, waiting, (seconds, micros) = await replies(pipe)
+
+        async with calling(self._settings, "check hits"):
+            (*documents, waiting, (seconds, micros)), _ = await self._from_whole_view(ask)
         found: dict[tuple[DocumentRef, str], Visible] = {}
         for (ref, chunk_ids), (version, deleted, head, flipped, *lines), text in zip(
             wanted.items(), documents, waiting, strict=True
@@ -104,13 +110,10 @@ class RedisManifests(RedisProgress):
             return []
         start = "-" if after is None else f"({after}"
         async with calling(self._settings, "list documents"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.zrangebylex(self._ids(tenant), start, "+", start=0, num=limit)
-            [ids] = await replies(pipe)
+            [ids], _ = await self._from_whole_view(
+                lambda pipe: pipe.zrangebylex(self._ids(tenant), start, "+", start=0, num=limit)
+            )
             return list(ids)
-
-    def _ids(self, tenant: str) -> str:
-        return self._key(f"ids:{{{tenant}}}")
 
     def _parts(self, tenant: str) -> str:
         return self._key(f"parts:{{{tenant}}}")

@@ -16,7 +16,7 @@ from connectors.state.watermarks import below
 from topics.documents import LastSeen
 from topics.identity import DocumentRef, Token
 
-_DAY = 86400  # seconds
+DAY = 86400  # seconds
 
 
 class RedisProgress(RedisGeneration):
@@ -24,7 +24,7 @@ class RedisProgress(RedisGeneration):
 
     async def accepted(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
         calls = [
-            ([self._waiting(ref), self._document(ref)], [version, at, _DAY]) for ref, (version, at) in versions.items()
+            ([self._waiting(ref), self._document(ref)], [version, at, DAY]) for ref, (version, at) in versions.items()
         ]
         async with calling(self._settings, "remember acceptance"):
             await self._run(scripts.ACCEPT, calls)
@@ -33,9 +33,7 @@ class RedisProgress(RedisGeneration):
         if not refs:
             return []
         async with calling(self._settings, "read acceptances"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.mget([self._waiting(ref) for ref in refs])
-            [texts] = await replies(pipe)
+            [texts], _ = await self._from_whole_view(lambda pipe: pipe.mget([self._waiting(ref) for ref in refs]))
             return [waiting_of(text)[-1] if text else None for text in texts]
 
     async def advance(self, tokens: Sequence[Token]) -> None:
@@ -64,10 +62,9 @@ class RedisProgress(RedisGeneration):
 
     async def watermarks(self) -> dict[tuple[int, int], int]:
         async with calling(self._settings, "read watermarks"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hgetall(self._key("watermarks"))
-            pipe.hkeys(self._key("deferred"))
-            passed, deferred = await replies(pipe)
+            (passed, deferred), _ = await self._from_whole_view(
+                lambda pipe: (pipe.hgetall(self._key("watermarks")), pipe.hkeys(self._key("deferred")))
+            )
         marks = {}
         for place, offset in passed.items():
             epoch, _, partition = place.partition(".")
@@ -77,14 +74,12 @@ class RedisProgress(RedisGeneration):
     async def refuse(self, token: Token, seen: LastSeen) -> None:
         async with calling(self._settings, "remember a refusal"):
             pipe = self._redis.pipeline(transaction=False)
-            pipe.set(self._key(f"refused:{token}"), encode(seen), ex=_DAY)
+            pipe.set(self._refused(token), encode(seen), ex=DAY)
             await replies(pipe)
 
     async def refusals(self, tokens: Sequence[Token]) -> dict[Token, LastSeen]:
         if not tokens:
             return {}
         async with calling(self._settings, "read refusals"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.mget([self._key(f"refused:{token}") for token in tokens])
-            [texts] = await replies(pipe)
+            [texts], _ = await self._from_whole_view(lambda pipe: pipe.mget([self._refused(t) for t in tokens]))
         return {token: seen_of(text) for token, text in zip(tokens, texts, strict=True) if text}

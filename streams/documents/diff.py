@@ -76,6 +76,7 @@ def flip_to(change: Change, current: Manifest, now: int) -> Flip:
         chunks=chunks,
         doomed=doomed,
         indexed_at=now,
+        view=current.view,
     )
 
 

@@ -3,9 +3,10 @@
 Reads ``vectors``.  Writes objects, manifests and ``index-events``.  Rejects what is not a document part.
 Repeating is harmless: a version that is current and done is dropped, one that is current and not done is finished.
 
-Per document: fence, diff, upsert, **flip**, event, clean up, done.  A crash between any two converges on the next
-delivery; a stalled writer that wakes up can leave garbage behind, which no reader sees, but never show or delete
-anything current.  Every step works on the whole batch at once.
+Per document: fence, diff, upsert, **flip**, event, look again, clean up, done.  A crash between any two converges on
+the next delivery; a stalled writer that wakes up can leave garbage behind, which no reader sees, but never show or
+delete anything current.  Every step works on the whole batch at once.  Redis may lose a flip; the second look, behind
+the event, is why what clean-up deletes is never current again (docs/adr/0008).
 """
 
 import asyncio
@@ -173,7 +174,7 @@ class Index:
         return {chunk.ref for chunk in chunks}
 
     async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
-        """Announce, clean up by id, mark done; in this order, so that a crash leaves the rest to be done again."""
+        """Announce, look again, clean up by id, mark done: in this order a crash leaves the rest to be done again."""
         if not flipped:
             return
         outputs = []
@@ -184,11 +185,21 @@ class Index:
                 Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partitions[ref], schema_header(event))
             )
         await self._publish(outputs)
+        flipped = await self._still_current(flipped)
         doomed = {ref: manifest.doomed for ref, manifest in flipped.items() if manifest.doomed}
         if doomed:
             await self._store.delete(doomed)
             metrics.objects_deleted.inc(sum(map(len, doomed.values())))
         await self._manifests.finish({ref: m.version for ref, m in flipped.items() if m.version is not None})
+
+    async def _still_current(self, flipped: dict[DocumentRef, Manifest]) -> dict[DocumentRef, Manifest]:
+        """Those that are; who replaced one cleans up after it, and one that was lost is done again."""
+        known = dict(zip(flipped, await self._manifests.status(list(flipped)), strict=True))
+        for ref, manifest in flipped.items():
+            now = known[ref]
+            if (now.version or "") < (manifest.version or "") or (now.version == manifest.version and now.doubted):
+                raise Transient(f"{ref.path}: the flip to {manifest.version} was lost", reason="view")
+        return {ref: manifest for ref, manifest in flipped.items() if known[ref].version == manifest.version}
 
     def _measure(self, change: Change) -> None:
         metrics.answerable_seconds.observe(max(0.0, self._clock.now() - change.published_at / 1000))

@@ -12,12 +12,13 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from connectors.ports import Encoder, Hit, ManifestStore, Vectors, VectorStore, Visible
+from connectors.ports import Encoder, Hit, Vectors, VectorStore, Visible
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
 from streams.queries.events import Teller
+from streams.queries.manifests import Manifests, Reading
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
@@ -42,7 +43,7 @@ class Retrieve:
         stale_after: float,
         encoder: Encoder,
         store: VectorStore,
-        manifests: ManifestStore,
+        manifests: Manifests,
         publish: Publish,
         clock: Clock,
     ) -> None:
@@ -90,25 +91,29 @@ class Retrieve:
     async def _retrieve(
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
     ) -> Retrieval:
-        clock = _Laps(timings)
-        lacking = await self._wait_for(tokens, hop)
+        clock, manifests = _Laps(timings), self._manifests.reading()
+        lacking = await self._wait_for(tokens, hop, manifests)
         clock.lap("freshness")
         vector = (await self._encoder.encode([question.question]))[0]
         clock.lap("encode")
-        passages, unsettled = await self._search(question, hop, vector, clock)
+        passages, unsettled = await self._search(question, hop, vector, manifests, clock)
         metrics.served_passages.inc(len(passages))
         return Retrieval(
             question=question.question,
             passages=passages,
             generation=self._generation,
-            degraded=[f"{each.status}:{each.token}" for each in lacking] + ["unsettled"] * unsettled,
+            degraded=[
+                *manifests.degraded,
+                *(f"{each.status}:{each.token}" for each in lacking),
+                *["unsettled"] * unsettled,
+            ],
             lacking=lacking,
             timings=timings,
             asked_at=question.asked_at,
         )
 
     async def _search(
-        self, question: Question, hop: Hop, vector: Vectors, clock: "_Laps"
+        self, question: Question, hop: Hop, vector: Vectors, manifests: Reading, clock: "_Laps"
     ) -> tuple[list[Passage], bool]:
         """Search and check until no document among the hits changed meanwhile; tells whether some never stood still.
 
@@ -120,7 +125,7 @@ class Retrieve:
             began = time.monotonic()
             hits = await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
             clock.lap("search")
-            checked = await self._manifests.visible([(hit.ref, hit.id) for hit in hits])
+            checked = await manifests.visible([(hit.ref, hit.id) for hit in hits])
             clock.lap("manifests")
             took = time.monotonic() - began + CLOCK_STEP
             found = [(hit, seen) for hit, seen in zip(hits, checked, strict=True) if seen is not None]
@@ -152,19 +157,19 @@ class Retrieve:
             published_at=seen.head.published_at,
         )
 
-    async def _wait_for(self, tokens: list[Token], hop: Hop) -> list[Lacking]:
+    async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
         """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""
         until = time.monotonic() + min(self._settings.freshness_wait, hop.remaining(self._clock.now()) / 2)
         refused: dict[Token, LastSeen] = {}
         late = tokens
         while late:
-            refused |= await self._manifests.refusals(late)
-            marks = await self._manifests.watermarks()
+            refused |= await manifests.refusals(late)
+            marks = await manifests.watermarks()
             late = [t for t in late if t not in refused and t.offset > marks.get((t.epoch, t.partition), -1)]
             if not late or time.monotonic() > until:
                 break
             await asyncio.sleep(POLL)
-        refused |= await self._manifests.refusals(tokens)  # a watermark may pass a version in the moment it is refused
+        refused |= await manifests.refusals(tokens)  # a watermark may pass a version in the moment it is refused
         return [
             Lacking(token=str(t), status=refused[t].status, reason=refused[t].reason)
             if t in refused

@@ -21,6 +21,7 @@ from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
 from connectors.state.redis_lanes import TTL, RedisLanes
 from connectors.state.redis_manifests import RedisManifests
+from connectors.state.redis_view import RedisView
 from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
@@ -53,8 +54,17 @@ def own(settings: Settings) -> Settings:
 async def manifests(own: Settings) -> AsyncIterator[RedisManifests]:
     store = RedisManifests(own)
     await store.open()
+    await made_whole(own)
     yield store
     await store.close()
+
+
+async def made_whole(settings: Settings, generation: str = "g1") -> None:
+    """What the index workers do at their start."""
+    view = RedisView(settings, generation)
+    await view.open()
+    assert await view.declare_whole((await view.state()).server, {})
+    await view.close()
 
 
 @pytest.fixture
@@ -106,8 +116,9 @@ class TestDeliveries(DeliveryContract):
 async def test_generations_share_nothing(own: Settings) -> None:
     """Two generations of one prefix keep their own manifests, watermarks and waiting versions."""
     one, two = RedisManifests(own, "g1"), RedisManifests(own, "g2")
-    for store in (one, two):
+    for store, generation in ((one, "g1"), (two, "g2")):
         await store.open()
+        await made_whole(own, generation)
     assert await one.flip([flip(1)]) == [True]
     await one.advance([Token(1, 0, 1)])
     await one.accepted({REF: ("9", 9)})

@@ -18,6 +18,7 @@ from streams.documents.embed import Embed
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
 from streams.queries.generate import Generate
+from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
 from topics import registry
 from topics.codec import decode, encode
@@ -57,8 +58,8 @@ class Lanes:
         self.embed = Embed(self.encoder, self.cache)
         self.index = Index(generation, self.manifests, self.store, self.publish, self.clock)
         self.retrieve = Retrieve(
-            self.settings.queries, generation, documents.stale_after, self.encoder, self.store, self.manifests,
-            self.publish, self.clock,
+            self.settings.queries, generation, documents.stale_after, self.encoder, self.store,
+            Manifests(self.manifests), self.publish, self.clock,
         )  # fmt: skip
         self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
 

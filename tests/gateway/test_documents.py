@@ -207,6 +207,21 @@ async def test_an_outage_of_state_does_not_stop_publishing(
     assert (await client.get("/v1/documents/x")).status_code == 503
 
 
+async def test_a_lost_view_never_says_not_found(client: httpx.AsyncClient, manifests: MemoryManifests) -> None:
+    """What is visible but for the moment not known is neither missing nor an error of ours: come again."""
+    accepted = (await client.put("/v1/documents/x", content=b"x", headers=PLAIN)).json()
+    await index(manifests, accepted["version"])
+    saved = manifests.save()
+    for lose in (manifests.lose, lambda: manifests.roll_back(saved)):
+        lose()
+        for path in ("/v1/documents/x", f"/v1/documents/x?token={accepted['token']}", "/v1/documents"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:freshet:problem:unavailable")
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert (await client.put("/v1/documents/x", content=b"x", headers=PLAIN)).status_code == 202
+        assert (await client.delete("/v1/documents/y")).status_code == 202
+
+
 async def index(
     manifests: MemoryManifests, version: str, *, deleted: bool = False, expected: str | None = None
 ) -> None:

@@ -75,6 +75,14 @@ async def test_a_board_that_is_away_hides_nothing_else(
         assert (await client.get("/readyz")).json()["checks"]["broker"] == {"ok": True}
 
 
+async def test_not_ready_while_the_view_is_rebuilt(client: httpx.AsyncClient, manifests: MemoryManifests) -> None:
+    """A Redis that answers and has lost what it knew is not ready, in words that say what is going on."""
+    manifests.lose()
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert "being rebuilt from index-events" in answer.json()["checks"]["state"]["reason"]
+
+
 async def test_probes_share_one_look(
     client: httpx.AsyncClient, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

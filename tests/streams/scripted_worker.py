@@ -3,7 +3,8 @@
 Reads ``chunks``, writes each record's value to ``vectors`` when it has been dealt with.  Values are words:
 ``ok``, ``sleep:<seconds>``, ``kill`` (SIGKILL to itself), ``raise``, ``refuse``, ``permanent``, ``away:<file>``
 (transient while the file exists), ``unclear:<file>`` (unclear while it exists).  What the lane is told of records that
-wait for another try goes to ``index-events``: ``begin <value>`` and ``end <value>``.
+wait for another try goes to ``index-events``: ``begin <value>`` and ``end <value>``.  In the mode ``beside`` what
+runs beside the stage fails.
 """
 
 import asyncio
@@ -62,6 +63,9 @@ async def build(mode: str, publish: Publish) -> Stage:
     async def on_refused(record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
         return [Output(registry.VECTORS, record.key or b"", f"refused:{status}".encode(), record.partition)]
 
+    async def beside() -> None:
+        raise RuntimeError("told to")
+
     window = mode == "window"
     return Stage(
         name="embed",
@@ -73,6 +77,7 @@ async def build(mode: str, publish: Publish) -> Stage:
         linger=0.005,
         in_flight=8,
         deferrals=ToEvents(),
+        beside=[beside] if mode == "beside" else [],
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.runner import EXIT_UNKNOWN
 from tests.streams.lane import Lane
 from topics import registry
 from topics.spec import dead_letters_of
@@ -83,3 +84,12 @@ def test_window_is_bounded(lane: Lane) -> None:
     lane.send("sleep:30", *(f"ok{n}" for n in range(50)))
     lane.start()
     assert len(set(lane.outputs(50, seconds=6))) == 7  # in_flight is 8, one of which is stuck
+
+
+@pytest.mark.parametrize("lane", ["batch"], indirect=True)
+def test_the_end_of_what_runs_beside_is_the_end_of_the_worker(lane: Lane) -> None:
+    """A worker without what runs beside its stage would go on by halves: it ends hard, and says why."""
+    lane._mode = "beside"
+    lane.start()
+    assert lane._process is not None and lane._process.wait(30) == EXIT_UNKNOWN
+    assert "told to" in lane._log.read_text()
