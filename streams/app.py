@@ -65,6 +65,13 @@ class Tables(TableManager):
         await self.recovery.start()
 
 
+class App(faust.App):
+    """No tables: nothing is kept on disk, and the working directory may be read-only."""
+
+    def _create_directories(self) -> None:
+        """Nor are folders made for them."""
+
+
 def leave_group(app: Any) -> None:
     """Let the coming stop end the membership: a static member whose topics change would come back to its old ones."""
     app.consumer._thread._consumer._coordinator._group_instance_id = None
@@ -73,7 +80,7 @@ def leave_group(app: Any) -> None:
 def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> faust.App:
     """An application that runs one stage as a member of ``group``; ``slot`` is its stable name there."""
     check_versions()
-    app = faust.App(
+    app = App(
         group,
         broker=[f"aiokafka://{address.strip()}" for address in kafka.brokers.split(",")],
         loop=asyncio.get_running_loop(),
