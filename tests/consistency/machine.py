@@ -141,6 +141,7 @@ class IndexMachine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         self._count()
+        assert self.lane.save is not None
         self.lane.save()
 
     @rule(back=st.sampled_from([0, 1, 2, 3]))
