@@ -91,9 +91,12 @@ class Index:
         return []
 
     async def _refuse(self, record: Record, seen: LastSeen) -> None:
-        """Put it on record and announce it."""
+        """Put it on record, announce it, look again: a loss in between would leave a token that ended for no reason."""
         ref, _, token = identify(record)
         await self._publish([await record_outcome(self._manifests, ref, token, seen, record.partition)])
+        (now,) = await self._manifests.status([ref])
+        if now.last_seen is None or now.last_seen.version < seen.version:
+            raise Transient(f"{ref.path}: the outcome of {seen.version} was lost", reason="view")
 
     def _seen(self, version: str, status: RefusedStatus, reason: str) -> LastSeen:
         return LastSeen(version=version, status=status, reason=reason, at=millis(self._clock.now()))
