@@ -1,6 +1,7 @@
 """`freshet reference`: write the references that are generated from the code.
 
-docs/settings.md, docs/metrics.md, docs/topics.md and topics/schemas/*.json.  A test says when they are out of date.
+docs/settings.md, docs/metrics.md, docs/topics.md, topics/schemas/*.json and the settings in deploy/compose.  A test
+says when they are out of date.
 """
 
 import json
@@ -11,6 +12,7 @@ import msgspec
 import typer
 from prometheus_client.metrics import MetricWrapperBase
 
+from deploy.compose import settings as compose
 from runtime import metrics
 from runtime.settings import Settings
 from topics import registry
@@ -38,6 +40,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "docs" / "topics.md": topics_page(),
+        **compose.files(),
     }
     for record in records():
         schema = msgspec.json.schema(record)
