@@ -115,7 +115,7 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
     if not spec.records:
         told = {"^__connect\\.errors\\.": _TEXT, "^freshet-dlq-": _TEXT}
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
-    taken = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
+    taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
     if spec in (registry.INDEX_EVENTS, registry.CONTROL):
         taken = (headers.SCHEMA,)
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
