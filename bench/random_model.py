@@ -7,6 +7,7 @@ vectors mean nothing, and how far backends differ on them says little.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 SHAPE = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 VOCABULARY = 30_522
@@ -19,20 +20,22 @@ def make(folder: Path, texts: Iterable[str]) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
     tokens = {f"{name}_token": token for name, token in _SPECIAL.items()}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_word_pieces(texts), model_max_length=WINDOW, **tokens)
+    words = _word_pieces(texts)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=WINDOW, **tokens)  # type: ignore[no-untyped-call]
     torch.manual_seed(1)
     base = folder.with_name(f"{folder.name}.base")
-    AutoModel.from_config(BertConfig(vocab_size=VOCABULARY, **SHAPE)).save_pretrained(base)
+    shape = AutoConfig.for_model("bert", vocab_size=VOCABULARY, **SHAPE)
+    AutoModel.from_config(shape).save_pretrained(base)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(base)
     network = Transformer(str(base), max_seq_length=WINDOW)
     SentenceTransformer(modules=[network, Pooling(SHAPE["hidden_size"]), Normalize()]).save(str(folder))
     return folder
 
 
-def _word_pieces(texts: Iterable[str]):  # type: ignore[no-untyped-def]  # tokenizers has no types
+def _word_pieces(texts: Iterable[str]) -> Any:
     """BERT's way of cutting words, with the words of these texts."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
