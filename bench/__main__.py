@@ -4,6 +4,7 @@ import importlib
 import sys
 
 BENCHMARKS = {
+    "embed": "The encoder alone: every backend, chunks a second, milliseconds of a question, cosine to fp32.",
     "ingest": "Kafka to searchable beside the raw encoder and the brief's one-record-at-a-time worker.",
     "freshness": "Change to answerable, idle and under load: edits, access changes, deletes.",
     "edits": "Encodes and writes of an edit, beside indexing the whole document.",

@@ -28,6 +28,7 @@ def features() -> dict[str, Any]:
         "avx512_bf16": "avx512_bf16" in found,
         "amx": "amx_bf16" in found,
         "bf16": has_bf16(found),
+        "gpus": _gpus(),
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -42,6 +43,16 @@ def _cpu() -> str:
     except OSError:  # macOS
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def _gpus() -> list[str]:
+    """Models of the NVIDIA GPUs."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except OSError:
+        return []
+    return shown.stdout.split("\n")[:-1] if shown.returncode == 0 else []
 
 
 def _version(package: str) -> str:

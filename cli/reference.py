@@ -1,6 +1,7 @@
 """`freshet reference`: write the references that are generated from the code.
 
-docs/settings.md, docs/metrics.md, docs/topics.md and topics/schemas/*.json.  A test says when they are out of date.
+docs/settings.md, docs/metrics.md, docs/topics.md, docs/asyncapi.json, docs/openapi.json, topics/schemas/*.json and the
+settings in deploy/compose.  A test says when they are out of date.
 """
 
 import json
@@ -11,6 +12,12 @@ import msgspec
 import typer
 from prometheus_client.metrics import MetricWrapperBase
 
+from cli import asyncapi
+from connectors.memory.manifests import MemoryManifests
+from deploy.compose import settings as compose
+from gateway import openapi
+from gateway.app import create_app
+from gateway.memory_log import MemoryLog
 from runtime import metrics
 from runtime.settings import Settings
 from topics import registry
@@ -38,12 +45,18 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "docs" / "topics.md": topics_page(),
+        ROOT / "docs" / "asyncapi.json": _json(asyncapi.describe(Settings())),
+        ROOT / "docs" / "openapi.json": _json(openapi.describe(create_app(Settings(), MemoryManifests(), MemoryLog()))),
+        **compose.files(),
     }
     for record in records():
-        schema = msgspec.json.schema(record)
-        text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        files[ROOT / "topics" / "schemas" / f"{record.__name__}.v{SCHEMA_VERSION}.json"] = text
+        schema = _json(msgspec.json.schema(record))
+        files[ROOT / "topics" / "schemas" / f"{record.__name__}.v{SCHEMA_VERSION}.json"] = schema
     return files
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def records() -> list[type[msgspec.Struct]]:
@@ -93,6 +106,7 @@ def topics_page() -> str:
         "Records are JSON; the header `freshet-schema` names record and schema version, such as `DocumentPart/1`.",
         "Unknown fields are tolerated, unknown schema versions are dead-lettered.",
         "Schemas lie in `topics/schemas/`, one example of each record in `topics/examples/`.",
+        "For tools, the same as [AsyncAPI 3](asyncapi.json): channels, operations, messages, headers, settings.",
         "",
         "| topic | what it holds | key | records | written by | read by | kept |",
         "|---|---|---|---|---|---|---|",

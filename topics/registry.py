@@ -9,6 +9,7 @@ from topics.queries import AnswerEvent, Question, Retrieval
 from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
+_NULL_PART = "At part 0 it deletes the document, at a later part it retires one that a shorter version no longer has."
 _DOCUMENT_PART = "percent-encoded `tenant/doc_id`, `#`, part number; partition of the document"
 
 DOCUMENTS = TopicSpec(
@@ -20,6 +21,7 @@ DOCUMENTS = TopicSpec(
     writers=("any producer", "gateway"),
     readers=("chunk",),
     compacted=True,
+    null="It deletes the document.",
     config=_LARGE,
 )
 CHUNKS = TopicSpec(
@@ -30,6 +32,7 @@ CHUNKS = TopicSpec(
     writers=("chunk",),
     readers=("embed",),
     compacted=True,
+    null=_NULL_PART,
     config=_LARGE,
 )
 VECTORS = TopicSpec(
@@ -40,6 +43,7 @@ VECTORS = TopicSpec(
     writers=("embed",),
     readers=("index",),
     compacted=True,
+    null=_NULL_PART,
     config=_LARGE,
 )
 INDEX_EVENTS = TopicSpec(

@@ -21,6 +21,7 @@ class TopicSpec:
     retention_ms: int = 7 * DAY
     single_partition: bool = False
     replies: bool = False  # partitioned by gateway, not by key
+    null: str = ""  # what a record without a value says; empty where there is none
     config: dict[str, str] = field(default_factory=dict)
 
     def full_name(self, prefix: str, generation: str) -> str:

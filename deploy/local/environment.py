@@ -43,12 +43,18 @@ def addresses(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
         if missing:
             raise MissingAddress(f"STACK=external needs {', '.join(missing)}")
         return {name: user[name] for name in EXTERNAL_ADDRESSES}
+    of = ports.kafka, ports.weaviate, ports.weaviate_grpc, ports.redis_state, ports.redis_cache
+    return addresses_at(*(f"127.0.0.1:{port}" for port in of))
+
+
+def addresses_at(kafka: str, weaviate: str, weaviate_grpc: str, redis_state: str, redis_cache: str) -> dict[str, str]:
+    """The five addresses, each given as `host:port`, as `FRESHET_*` variables."""
     return {
-        "FRESHET_BROKERS": f"127.0.0.1:{ports.kafka}",
-        "FRESHET_WEAVIATE_URL": f"http://127.0.0.1:{ports.weaviate}",
-        "FRESHET_WEAVIATE_GRPC": f"127.0.0.1:{ports.weaviate_grpc}",
-        "FRESHET_REDIS_STATE_URL": f"redis://127.0.0.1:{ports.redis_state}/0",
-        "FRESHET_REDIS_CACHE_URL": f"redis://127.0.0.1:{ports.redis_cache}/0",
+        "FRESHET_BROKERS": kafka,
+        "FRESHET_WEAVIATE_URL": f"http://{weaviate}",
+        "FRESHET_WEAVIATE_GRPC": weaviate_grpc,
+        "FRESHET_REDIS_STATE_URL": f"redis://{redis_state}/0",
+        "FRESHET_REDIS_CACHE_URL": f"redis://{redis_cache}/0",
     }
 
 

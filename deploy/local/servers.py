@@ -19,6 +19,44 @@ from deploy.local.programs import Program
 _KAFKA_CLUSTER = "ZnJlc2hldC1sb2NhbC0wMQ"  # 22 characters of base64, as Kafka wants an id: "freshet-local-01"
 _LARGEST_MESSAGE = 9 * 1024 * 1024  # a document of 8 MiB, its key, headers and frame
 
+# What holds wherever one node of each serves Freshet: here and in deploy/compose.
+KAFKA_ONE_NODE: dict[str, object] = {
+    "auto.create.topics.enable": "false",
+    # Every internal topic has one replica, and few partitions, whose creation would delay the first join.
+    "default.replication.factor": 1,
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "share.coordinator.state.topic.num.partitions": 2,
+    "group.initial.rebalance.delay.ms": 0,
+    "message.max.bytes": _LARGEST_MESSAGE,
+    "replica.fetch.max.bytes": _LARGEST_MESSAGE,
+}
+WEAVIATE_ONE_NODE: dict[str, object] = {
+    "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
+    "CLUSTER_HOSTNAME": "node1",
+    "RAFT_JOIN": "node1",
+    "RAFT_BOOTSTRAP_EXPECT": 1,
+    "RAFT_TIMEOUTS_MULTIPLIER": 1,  # by default one node waits 7 s for peers it does not have: ready in 3 s, not 10
+    "GRPC_MAX_MESSAGE_SIZE": 64 * 1024 * 1024,
+    "DISABLE_TELEMETRY": "true",
+    "AUTOSCHEMA_ENABLED": "false",  # else an insert after a dropped collection silently makes a wrong one
+    "DEFAULT_VECTORIZER_MODULE": "none",
+    "ENABLE_MODULES": "",
+    "QUERY_DEFAULTS_LIMIT": 25,
+    "LOG_LEVEL": "warning",
+}
+REDIS_EVERYWHERE = {"save": '""', "databases": "16", "loglevel": "notice"}
+REDIS_ROLES: dict[str, dict[str, str]] = {
+    # Manifests, jobs and keys: nothing may be dropped for space, and at most a second may be lost.
+    "redis-state": {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
+    "redis-cache": {"appendonly": "no", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"},
+}
+
 
 def kafka_settings(ports: Ports, data: Path) -> str:
     """One node that is broker and controller, tuned to be up fast and to lose nobody's time in tests."""
@@ -31,21 +69,8 @@ def kafka_settings(ports: Ports, data: Path) -> str:
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
-        "auto.create.topics.enable": "false",
-        # One node: every internal topic has one replica, and few partitions, whose creation would delay the first join.
-        "default.replication.factor": 1,
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 4,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "share.coordinator.state.topic.num.partitions": 2,
-        "group.initial.rebalance.delay.ms": 0,
+        **KAFKA_ONE_NODE,
         "group.min.session.timeout.ms": 1000,  # tests of a dead worker use short sessions; ours are about 10 s
-        "message.max.bytes": _LARGEST_MESSAGE,
-        "replica.fetch.max.bytes": _LARGEST_MESSAGE,
         "log.segment.bytes": 64 * 1024 * 1024,
         "log.retention.check.interval.ms": 60_000,
         "log.cleaner.threads": 1,
@@ -129,26 +154,15 @@ def weaviate(ports: Ports, state: Path, parts: Parts) -> Program:
     gossip, inner, raft, raft_calls = ports.weaviate_inner
     settings: dict[str, object] = {
         "PERSISTENCE_DATA_PATH": data,
-        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
-        "CLUSTER_HOSTNAME": "node1",
+        **WEAVIATE_ONE_NODE,
         "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
         "CLUSTER_BIND_ADDR": "127.0.0.1",
         "CLUSTER_GOSSIP_BIND_PORT": gossip,
         "CLUSTER_DATA_BIND_PORT": inner,
         "RAFT_PORT": raft,
         "RAFT_INTERNAL_RPC_PORT": raft_calls,
-        "RAFT_JOIN": "node1",
-        "RAFT_BOOTSTRAP_EXPECT": 1,
-        "RAFT_TIMEOUTS_MULTIPLIER": 1,  # by default one node waits 7 s for peers it does not have: ready in 3 s, not 10
         "GRPC_PORT": ports.weaviate_grpc,
-        "GRPC_MAX_MESSAGE_SIZE": 64 * 1024 * 1024,
-        "DISABLE_TELEMETRY": "true",
-        "AUTOSCHEMA_ENABLED": "false",  # else an insert after a dropped collection silently makes a wrong one
         "GO_PROFILING_DISABLE": "true",  # else it opens port 6060, and two stacks would fight for it
-        "DEFAULT_VECTORIZER_MODULE": "none",
-        "ENABLE_MODULES": "",
-        "QUERY_DEFAULTS_LIMIT": 25,
-        "LOG_LEVEL": "warning",
         "GOMEMLIMIT": "1536MiB",  # it holds 20k chunks in 400 MB; past this Go collects harder, it does not fail
         "DISK_USE_READONLY_PERCENTAGE": 97,  # a developer's full-ish disk is no reason to refuse writes
         "DISK_USE_WARNING_PERCENTAGE": 95,
@@ -177,19 +191,10 @@ def redis_settings(port: int, data: Path, role: Mapping[str, str]) -> str:
         "port": str(port),
         "dir": f'"{data}"',
         "daemonize": "no",
-        "save": '""',
         "tcp-backlog": "128",
-        "databases": "16",
-        "loglevel": "notice",
+        **REDIS_EVERYWHERE,
     }
     return "".join(f"{name} {value}\n" for name, value in {**common, **role}.items())
-
-
-_REDIS_ROLES: dict[str, dict[str, str]] = {
-    # Manifests, jobs and keys: nothing may be dropped for space, and at most a second may be lost.
-    "redis-state": {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
-    "redis-cache": {"appendonly": "no", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"},
-}
 
 
 def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
@@ -197,7 +202,7 @@ def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
     data = state / "data" / name
     data.mkdir(parents=True, exist_ok=True)
     settings = state / f"{name}.conf"
-    settings.write_text(redis_settings(port, data, _REDIS_ROLES[name]))
+    settings.write_text(redis_settings(port, data, REDIS_ROLES[name]))
     return Program(name, "servers", (parts.redis, str(settings)), {"redis": port}, {}, bare=True)
 
 
