@@ -64,7 +64,8 @@ def translate(error: Exception, doing: str) -> ConnectorError:
     if isinstance(error, WeaviateClosedClientError):
         return Transient(message, reason="closed")
     if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
+        # Keys can be mended; the record is not at fault.
+        return Transient(f"{message}: check FRESHET_WEAVIATE_API_KEY", reason="denied")
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):
         return Permanent(message, reason="invalid")
     if isinstance(error, httpx.HTTPError | OSError) or status in _GONE:
