@@ -36,14 +36,14 @@ class Holders:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.ann, self.bob, self.writer, self.other, self.ops, self.late = (
-            mint(name) for name in ("ann", "bob", "writer", "other", "ops", "late")
-        )
+        names = ("ann", "bob", "writer", "other", "twin", "ops", "late")
+        self.ann, self.bob, self.writer, self.other, self.twin, self.ops, self.late = map(mint, names)
         self.entries = [
             entry(self.ann, "read", principals=["ann", "staff"]),
             entry(self.bob, "read", principals=["bob"]),
             entry(self.writer, "read", "write"),
             entry(self.other, "read", "write", tenant="acme"),
+            entry(self.twin, "read", tenant="acme", principals=["ann", "staff"]),  # ann's namesake at another tenant
             entry(self.ops, "admin"),
             entry(self.late, "read", expires=datetime.now(UTC) - timedelta(seconds=1)),
         ]
@@ -185,7 +185,7 @@ async def test_jobs_belong_to_who_asked(
         for client in (guarded, later):
             for path in (f"/v1/queries/{job}", f"/v1/queries/{job}/events"):
                 assert (await client.get(path, headers=shown(holders.ann))).status_code == 200
-                for stranger in (holders.other, holders.bob, holders.writer):
+                for stranger in (holders.other, holders.twin, holders.bob, holders.writer):
                     assert (await client.get(path, headers=shown(stranger))).status_code == 404
 
 
