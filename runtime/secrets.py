@@ -17,7 +17,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         long = {secret for secret in secrets if len(secret) >= _SHORTEST}
-        forms = long | {json.dumps(secret)[1:-1] for secret in long}
+        forms = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for secret in long for ascii_only in (True, False)}
+        forms |= long
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

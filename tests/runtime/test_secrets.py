@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from runtime.secrets import HIDDEN, Redactor
@@ -70,6 +71,7 @@ def test_text_is_redacted() -> None:
     hide = Redactor([SECRET, "no"])
     assert hide(f"no: {SECRET}!") == f"no: {HIDDEN}!"
     assert json.loads(hide(json.dumps({"said": SECRET}))) == {"said": HIDDEN}
+    assert json.loads(hide(msgspec.json.encode({"said": SECRET}).decode())) == {"said": HIDDEN}
 
 
 def test_logs_hold_no_secrets() -> None:
