@@ -23,8 +23,8 @@ class Door:
         host = settings.gateway.host if settings.gateway.host != "0.0.0.0" else "127.0.0.1"
         self.address = f"http://{host}:{settings.gateway.port}"
         headers = {"Freshet-Tenant": tenant} if tenant else {}
-        if settings.api.key:
-            headers["X-API-Key"] = settings.api.key.get_secret_value()
+        if settings.gateway.api_key:
+            headers["X-API-Key"] = settings.gateway.api_key.get_secret_value()
         self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers=headers)
 
     def __enter__(self) -> "Door":
@@ -70,6 +70,6 @@ class Door:
             body = {"title": response.text[:200]}
         if response.is_error:
             said = f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": ")
-            hint = " (commands show the key in FRESHET_API_KEY or FRESHET_API_KEY_FILE)"
+            hint = " (commands show the key in FRESHET_GATEWAY_API_KEY)"
             raise DoorError(said + (hint if response.status_code in (401, 403) else ""))
         return dict(body)

@@ -69,7 +69,7 @@ class Callers:
                 raise invalid(f"tenant {tenant[:80]!r} is unknown here", header=TENANT_HEADER)
             return Caller(tenant, principals, trace)
         own = sorted(set(key.principals))
-        if headers.get(TENANT_HEADER, key.tenant) != key.tenant:
+        if (headers.get(TENANT_HEADER) or key.tenant) != key.tenant:
             raise _not_yours(TENANT_HEADER)
         if principals and principals != own:
             raise _not_yours(PRINCIPALS_HEADER)

@@ -226,6 +226,7 @@ class Gateway(_Branch):
     replica: int = Field(0, ge=0, description="Number of this gateway among its replicas.")
     replicas: int = Field(1, ge=1, description="How many gateways share the reply partitions.")
     max_in_flight: int = Field(256, ge=1, description="Questions under way before 429.")
+    api_key: SecretStr | None = Field(None, description="API key that `freshet ask` and other commands show it.")
 
 
 class Api(_Branch):
@@ -239,7 +240,6 @@ class Api(_Branch):
         description="A proxy in front checks who comes in and sets `Freshet-Tenant` and `Freshet-Principals`: "
         "listen anywhere without keys.",
     )
-    key: SecretStr | None = Field(None, description="The key that `freshet ask` and other commands show the gateway.")
 
 
 class Worker(_Branch):

@@ -30,7 +30,7 @@ def test_nothing_that_shows_settings_shows_secrets() -> None:
         "FRESHET_REDIS_CACHE_PASSWORD": "s3kret-c",
         "FRESHET_WEAVIATE_API_KEY": "s3kret-w",
         "FRESHET_LLM_API_KEY": "s3kret-l",
-        "FRESHET_API_KEY": "s3kret-a",
+        "FRESHET_GATEWAY_API_KEY": "s3kret-a",
     }
     settings = Settings.from_env(env)
     shown = repr(settings) + str(settings) + settings.model_dump_json() + str(list(settings.describe(env)))
