@@ -8,14 +8,20 @@ import asyncio
 import ssl
 
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import AuthenticationFailedError, IllegalSaslStateError, KafkaError, UnsupportedSaslMechanismError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 from connectors.errors import Transient
 from runtime.brokers import aiokafka_options, denied, distrusted
 from runtime.settings import Kafka
 
 SECONDS = 5.0  # for one address
-_DENIED = (AuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)
+_DENIED = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
 
 
 async def reach(kafka: Kafka) -> None:
@@ -27,7 +33,8 @@ async def reach(kafka: Kafka) -> None:
             async with asyncio.timeout(SECONDS):
                 connection = await create_conn(host, port, request_timeout_ms=int(SECONDS * 1000), **options)
         except (KafkaError, OSError, TimeoutError) as error:
-            failed = _told(kafka, f"{host}:{port}", error)
+            if failed.reason == "away":  # a refusal says more
+                failed = _told(kafka, f"{host}:{port}", error)
         else:
             connection.close()
             return
