@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from connectors import build
 from connectors.ports import Manifest
 from deploy.local.own_stack import OwnStack, own_stack
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DocumentRef, Token
@@ -44,7 +45,7 @@ class Installation:
     def __post_init__(self) -> None:
         self._producer = Producer(
             {
-                "bootstrap.servers": self.settings.kafka.brokers,
+                **librdkafka_options(self.settings.kafka),
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,
                 "log_level": 2,  # it lives a moment longer than its broker, and would say so at length

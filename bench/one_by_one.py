@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from runtime.brokers import librdkafka_options
 from runtime.settings import Kafka
 
 _TIMEOUT = 60.0  # seconds without a record, or for a broker's answer
@@ -27,13 +28,13 @@ class NoRecord(RuntimeError):
 @contextmanager
 def chunk_topics(kafka: Kafka, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """A topic that holds the texts as the brief's records, and an empty one for vectors; both go at the end."""
-    admin = AdminClient({"bootstrap.servers": kafka.brokers})
+    admin = AdminClient(librdkafka_options(kafka))
     run = uuid.uuid4().hex[:8]
     source, target = f"{kafka.prefix}.bench.chunks.{run}", f"{kafka.prefix}.bench.vectors.{run}"
     for done in admin.create_topics([NewTopic(name, 1, kafka.replication) for name in (source, target)]).values():
         done.result(_TIMEOUT)
     try:
-        producer = Producer({"bootstrap.servers": kafka.brokers, "partitioner": "murmur2_random"})
+        producer = Producer({**librdkafka_options(kafka), "partitioner": "murmur2_random"})
         for number, text in enumerate(texts):
             record = {"doc_id": f"doc-{number // 4}", "chunk_id": number, "text": text}
             producer.produce(source, json.dumps(record).encode())
@@ -49,12 +50,12 @@ def seconds(kafka: Kafka, network: Any, source: str, target: str, count: int) ->
     """Time from the first record taken to the last vector acknowledged.  ``network`` is a SentenceTransformer."""
     consumer = Consumer(
         {
-            "bootstrap.servers": kafka.brokers,
+            **librdkafka_options(kafka),
             "group.id": f"{source}.{uuid.uuid4().hex[:8]}",
             "auto.offset.reset": "earliest",
         }
     )
-    producer = Producer({"bootstrap.servers": kafka.brokers, "partitioner": "murmur2_random"})
+    producer = Producer({**librdkafka_options(kafka), "partitioner": "murmur2_random"})
     try:
         consumer.subscribe([source])
         message = _next(consumer)

@@ -22,6 +22,7 @@ from bench.edits import edited
 from bench.installation import Installation, installation
 from connectors import build
 from gateway.lanes import Lanes
+from runtime.brokers import librdkafka_options
 from topics import registry
 from topics.registry import group_of
 
@@ -90,7 +91,7 @@ def _rewind(freshet: Installation) -> None:
         group = group_of(settings.kafka.prefix, stage, settings.documents.generation)
         topic = spec.full_name(settings.kafka.prefix, settings.documents.generation)
         places = [TopicPartition(topic, partition, 0) for partition in range(settings.kafka.partitions)]
-        consumer = Consumer({"bootstrap.servers": settings.kafka.brokers, "group.id": group})
+        consumer = Consumer({**librdkafka_options(settings.kafka), "group.id": group})
         deadline = time.monotonic() + 60
         while True:  # static members count as there until their session ends
             try:
@@ -107,7 +108,7 @@ def _rewind(freshet: Installation) -> None:
 async def _until_read(freshet: Installation) -> int:
     """Wait until the lane has read all; returns how many records `documents` has by now."""
     settings = freshet.settings
-    lanes = Lanes({"bootstrap.servers": settings.kafka.brokers}, settings.kafka.prefix, settings.documents.generation)
+    lanes = Lanes(librdkafka_options(settings.kafka), settings.kafka.prefix, settings.documents.generation)
     log = build.topic_log(settings, registry.DOCUMENTS)
     await log.open()
     try:

@@ -6,8 +6,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, audit, demo, dlq, epoch, model, publish, reference, stack, topics, view
+from cli import ask, audit, demo, dlq, epoch, keys, model, publish, reference, stack, topics, view
 from cli.environment import effective_environment, read_settings
+from runtime.settings import SettingsError
 from streams.topology import BY_NAME
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.add_typer(stack.app, name="stack")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
+app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 app.add_typer(view.app, name="view")
 app.command()(publish.publish)
@@ -46,7 +48,11 @@ def gateway() -> None:
     """Run the HTTP gateway until it is told to stop."""
     from gateway.serve import run
 
-    run(read_settings())
+    try:
+        run(read_settings())
+    except SettingsError as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from None
 
 
 @app.command()

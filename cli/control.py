@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from connectors.errors import Transient
 from gateway.control import ControlReader
 from gateway.kafka_log import client_config
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import registry
 from topics.codec import encode, schema_header
@@ -48,7 +49,7 @@ def tell(settings: Settings, make: Callable[[], Epoch | Generation]) -> None:
     topic = registry.CONTROL.full_name(settings.kafka.prefix, settings.documents.generation)
     producer = Producer(
         {
-            "bootstrap.servers": settings.kafka.brokers,
+            **librdkafka_options(settings.kafka),
             "partitioner": "murmur2_random",
             "acks": "all",
             "linger.ms": 0,

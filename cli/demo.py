@@ -22,6 +22,7 @@ from cli.publish import Summary, find, send
 from cli.stack import STATED_FAILURES
 from deploy.local import stack
 from deploy.local.state import state_folder
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT, Token
 
@@ -101,7 +102,7 @@ def _story(settings: Settings, folder: Path) -> None:
 
 def _edit(settings: Settings, door: Door, when: str | None) -> float:
     """Write the demo document to Kafka as any producer would; returns ms until it could be answered from."""
-    producer = Producer({"bootstrap.servers": settings.kafka.brokers, "partitioner": "murmur2_random", "linger.ms": 0})
+    producer = Producer({**librdkafka_options(settings.kafka), "partitioner": "murmur2_random", "linger.ms": 0})
     epoch = write_epoch(settings)
     tokens: list[Token] = []
 

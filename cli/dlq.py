@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.environment import read_settings
+from cli.environment import read_settings, reason_of
 from cli.letters import READS, Dealt, Filters, by_reason, deal, find, moment, place_of, read
 from connectors.errors import ConnectorError
 from runtime.settings import Settings
@@ -171,10 +171,8 @@ def _run(begin: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     settings = read_settings()
     try:
         return asyncio.run(begin(settings))
-    except ConnectorError as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True)
-    except KafkaException as error:
-        console.print(f"[red]broker at {settings.kafka.brokers}: {error.args[0].str()}[/red]")
+    except (ConnectorError, KafkaException) as error:
+        console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
     raise typer.Exit(1)
 
 

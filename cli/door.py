@@ -8,7 +8,6 @@ from urllib.parse import quote
 import httpx
 
 from runtime.settings import Settings
-from topics.identity import DEFAULT_TENANT
 
 TIMEOUT = httpx.Timeout(10.0, read=120.0)
 
@@ -20,10 +19,13 @@ class DoorError(RuntimeError):
 class Door:
     """A client of the gateway.  Use as a context manager."""
 
-    def __init__(self, settings: Settings, tenant: str = DEFAULT_TENANT) -> None:
+    def __init__(self, settings: Settings, tenant: str | None = None) -> None:
         host = settings.gateway.host if settings.gateway.host != "0.0.0.0" else "127.0.0.1"
         self.address = f"http://{host}:{settings.gateway.port}"
-        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers={"Freshet-Tenant": tenant})
+        headers = {"Freshet-Tenant": tenant} if tenant else {}
+        if settings.gateway.api_key:
+            headers["X-API-Key"] = settings.gateway.api_key.get_secret_value()
+        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers=headers)
 
     def __enter__(self) -> "Door":
         return self
@@ -67,5 +69,7 @@ class Door:
         except ValueError:
             body = {"title": response.text[:200]}
         if response.is_error:
-            raise DoorError(f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": "))
+            said = f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": ")
+            hint = " (commands show the key in FRESHET_GATEWAY_API_KEY)"
+            raise DoorError(said + (hint if response.status_code in (401, 403) else ""))
         return dict(body)

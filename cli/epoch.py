@@ -1,5 +1,6 @@
 """`freshet epoch`: move `documents` to a topic with more partitions, while everything runs (docs/adr/0011)."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cli.control import read_epochs, tell
-from cli.environment import read_settings
+from cli.environment import read_settings, reason_of
 from cli.topics import command_for
 from connectors.errors import ConnectorError
+from connectors.kafka.reach import reach
 from gateway.lanes import ANSWER_SECONDS, assigned
+from runtime.brokers import librdkafka_options
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics import provision, registry
@@ -75,7 +78,7 @@ class Move:
             console.print(f"epoch {epoch.number} would be {epoch.topic} with {epoch.partitions} partitions:")
             console.print(command_for(plan), soft_wrap=True)
             return
-        admin = AdminClient({"bootstrap.servers": kafka.brokers})
+        admin = AdminClient(librdkafka_options(kafka))
         self._make(admin, plan)
         if not told:
             tell(self.settings, lambda: epochs.first)
@@ -166,9 +169,10 @@ def _since(epoch: Epoch) -> str:
 def _guarded(work: Callable[[Settings], T]) -> T:
     settings = read_settings()
     try:
+        asyncio.run(reach(settings.kafka))
         return work(settings)
-    except (ConnectorError, NotMoved, PartitionsError) as error:
+    except (NotMoved, PartitionsError) as error:
         console.print(f"[red]{error}[/red]", soft_wrap=True)
-    except KafkaException as error:
-        console.print(f"[red]broker at {settings.kafka.brokers}: {error.args[0].str()}[/red]")
+    except (ConnectorError, KafkaException) as error:
+        console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
     raise typer.Exit(1)

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors import build
 from connectors.ports import LoggedRecord, TopicLog
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from streams.deadletters.shelf import How, Letter, NotRedrivable, Place, note, open_letters, records_of, redriven
 from streams.outcome import Output
@@ -158,7 +159,7 @@ class Sender:
         self._settings = settings
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka.brokers,
+                **librdkafka_options(settings.kafka),
                 "log_level": 2,  # errors come with the records
                 "message.max.bytes": settings.documents.max_document_bytes + 1024 * 1024,
                 "message.timeout.ms": int(settings.kafka.request_timeout * 1000),

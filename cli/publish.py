@@ -4,6 +4,7 @@ Resumable: what the broker has confirmed is noted in a journal, so that a second
 changed since.
 """
 
+import asyncio
 import hashlib
 import json
 import time
@@ -23,8 +24,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.control import WriteEpoch
 from cli.door import Door, DoorError
-from cli.environment import read_settings
+from cli.environment import read_settings, reason_of
 from connectors.errors import ConnectorError
+from connectors.kafka.reach import reach
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
@@ -118,7 +121,7 @@ def send(settings: Settings, sources: list[Source], tenant: str, force: bool, su
     journal = Journal(topic_id(settings, first), tenant)  # what is in an earlier epoch is not sent again
     producer = Producer(
         {
-            "bootstrap.servers": kafka.brokers,
+            **librdkafka_options(kafka),
             "partitioner": "murmur2_random",  # librdkafka's own would put most keys elsewhere
             "enable.idempotence": True,
             "message.max.bytes": settings.documents.max_document_bytes + 65536,
@@ -178,13 +181,12 @@ def send(settings: Settings, sources: list[Source], tenant: str, force: bool, su
 
 def topic_id(settings: Settings, topic: str) -> str:
     """The broker's own id of a topic; a message that helps when broker or topic is not there."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka.brokers})
+    admin = AdminClient(librdkafka_options(settings.kafka))
     try:
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(11)
     except KafkaException as error:
-        raise ValueError(
-            f"topic {topic} on {settings.kafka.brokers}: {error.args[0].str()} (is the stack up? `make up`)"
-        ) from None
+        said = reason_of(settings, error)
+        raise ValueError(f"topic {topic}: {said} (is the stack up? `make up`)") from None
     return str(described.topic_id)
 
 
@@ -219,12 +221,16 @@ def publish(
     summary = Summary()
     try:
         check_tenant(tenant)
+        asyncio.run(reach(settings.kafka))
         sources = list(find(paths, root, summary))
         send(settings, sources, tenant, force, summary)
         if wait:
             await_outcomes(settings, tenant, summary)
-    except (KafkaException, IdentityError, ValueError, DoorError, ConnectorError) as error:
-        console.print(f"[red]{error}[/red]")
+    except (IdentityError, ValueError, DoorError) as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from None
+    except (KafkaException, ConnectorError) as error:
+        console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
         raise typer.Exit(2) from None
     console.print(f"{len(summary.published)} published, {summary.unchanged} unchanged, {len(summary.failed)} failed")
     for reason, count in summary.skipped.items():

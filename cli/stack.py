@@ -22,6 +22,7 @@ from deploy.local.programs import BadWorkers
 from deploy.local.readiness import StackFailed
 from deploy.local.state import state_folder
 from deploy.local.status import report
+from runtime.secrets import without_password
 
 app = typer.Typer(name="stack", help="The local stack: servers, workers and gateway.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -59,7 +60,8 @@ def up(
     else:
         console.print(f"up after {took}")
     if servers_only:
-        console.print("\n".join(f"  {name}={value}" for name, value in result.addresses.items()), markup=False)
+        shown = (f"  {name}={without_password(value)[0]}" for name, value in result.addresses.items())
+        console.print("\n".join(shown), markup=False)
     else:
         door = f"http://127.0.0.1:{result.ports.gateway}"
         console.print(f"gateway: {door}  logs: {folder.folder / 'logs'}  stop: make down")

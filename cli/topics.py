@@ -1,5 +1,6 @@
 """`freshet topics`: create or verify the topics of an installation."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -9,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.control import read_epochs, tell
-from cli.environment import read_settings
+from cli.environment import read_settings, reason_of
 from connectors.errors import ConnectorError
+from connectors.kafka.reach import reach
+from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import provision, registry
 from topics.control import Generation
@@ -53,13 +56,11 @@ def apply(
             console.print(command_for(plan), soft_wrap=True)
         return
     try:
-        result = provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans)
+        asyncio.run(reach(settings.kafka))
+        result = provision.apply(AdminClient(librdkafka_options(settings.kafka)), plans)
         _found(settings)
-    except KafkaException as error:
-        console.print(f"[red]broker at {settings.kafka.brokers}: {error.args[0].str()}[/red]")
-        raise typer.Exit(1) from None
-    except ConnectorError as error:
-        console.print(f"[red]{error}[/red]")
+    except (KafkaException, ConnectorError) as error:
+        console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
         raise typer.Exit(1) from None
     console.print(f"{len(result.created)} created, {len(result.verified)} verified, {len(result.drift)} differences")
     for difference in result.drift:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.environment import read_settings
+from cli.environment import read_settings, reason_of
 from connectors import build
 from connectors.errors import ConnectorError
 from connectors.ports import TopicLog
@@ -100,6 +100,6 @@ def _run(settings: Settings, work: Work) -> None:
     try:
         code = asyncio.run(run())
     except ConnectorError as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(f"[red]{reason_of(settings, error)}[/red]")
         raise typer.Exit(1) from None
     raise typer.Exit(code)

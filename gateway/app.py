@@ -16,6 +16,7 @@ from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
 from gateway.bulk import make_bulk_route
+from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
 from gateway.epochs import WriteEpoch
@@ -29,6 +30,7 @@ from gateway.queries import make_query_routes
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
+from runtime.secrets import Redactor
 from runtime.settings import Settings
 
 _DOCUMENTS = b"/v1/documents/"
@@ -81,6 +83,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     Without a board readiness knows nothing of lanes that stand still.
     """
     desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch = WriteEpoch(log)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
@@ -107,14 +110,14 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
 
     app = Gateway(
         route_handlers=[
-            *make_document_routes(settings, manifests, door),
-            make_bulk_route(settings, door),
-            *make_query_routes(settings, log, desk),
-            *make_health_routes(log, manifests, desk, board),
-            *_description(),
+            *make_document_routes(settings, manifests, door, callers),
+            make_bulk_route(settings, door, callers),
+            *make_query_routes(settings, log, desk, callers),
+            *make_health_routes(log, manifests, desk, callers, board, hide),
+            *_description(callers.keyed),
         ],
         lifespan=[lifespan],
-        exception_handlers={Exception: respond},
+        exception_handlers={Exception: lambda request, error: respond(request, error, hide)},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
@@ -134,17 +137,17 @@ async def _open(state: ManifestStore | LaneBoard) -> None:
         await asyncio.sleep(delay)
 
 
-def _description() -> list[HTTPRouteHandler]:
+def _description(keyed: bool) -> list[HTTPRouteHandler]:
     """Routes that describe the others."""
 
     @get("/schema/openapi.json")
     async def openapi_json(request: Any) -> Response[bytes]:
         """The OpenAPI document."""
-        return Response(msgspec.json.encode(describe(request.app)), media_type="application/json")
+        return Response(msgspec.json.encode(describe(request.app, keyed)), media_type="application/json")
 
     @get("/docs")
     async def docs(request: Any) -> Response[bytes]:
         """The OpenAPI document for people."""
-        return Response(docs_page.render(describe(request.app)), media_type="text/html")
+        return Response(docs_page.render(describe(request.app, keyed)), media_type="text/html")
 
     return [openapi_json, docs]

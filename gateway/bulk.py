@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from connectors.errors import ConnectorError, Permanent
 from gateway.bodies import JSON, content_type, decode_json, pieces, too_large
-from gateway.caller import Caller, caller_of
+from gateway.caller import Caller, Callers
 from gateway.documents import json_response
 from gateway.intake import DocumentDoor, published_headers
 from gateway.openapi import Doc, Parameter
@@ -179,7 +179,7 @@ class _Run:
         await self._note()
 
 
-def make_bulk_route(settings: Settings, door: DocumentDoor) -> HTTPRouteHandler:
+def make_bulk_route(settings: Settings, door: DocumentDoor, callers: Callers) -> HTTPRouteHandler:
     """Build the route."""
     limit, max_keys = settings.documents.max_document_bytes, settings.documents.max_metadata_keys
 
@@ -188,6 +188,7 @@ def make_bulk_route(settings: Settings, door: DocumentDoor) -> HTTPRouteHandler:
         status_code=202,
         opt={
             "doc": Doc(
+                scope="write",
                 gives={202: {JSON: BulkSummary}, 207: {JSON: BulkSummary}},
                 takes=dict.fromkeys(NDJSON[:1], BulkLine),
                 parameters=(Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent."),),
@@ -200,7 +201,7 @@ def make_bulk_route(settings: Settings, door: DocumentDoor) -> HTTPRouteHandler:
 
         202 when all lines were taken, 207 when some were refused.
         """
-        caller = caller_of(request.headers, settings.tenants)
+        caller = callers.of(request)
         content_type(request, NDJSON)
         run = _Run(door, caller)
         try:

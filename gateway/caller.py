@@ -1,20 +1,26 @@
 """Who is asking: the one place where a request becomes a tenant, principals and a trace.
 
-Comes in: ``Freshet-Tenant`` (a known tenant; ``default`` when absent), ``Freshet-Principals`` (comma-separated) and
-``traceparent``.  These headers are believed: put the gateway behind something that sets them.
+With API keys both come from the key alone, and ``Freshet-Tenant`` or ``Freshet-Principals`` that say otherwise are
+refused.  Without keys (on loopback, or behind a proxy that sets them) these headers are believed.
 """
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from gateway.problems import invalid
+from litestar import Request
+
+from gateway.keys import Key, KeyRing, Scope
+from gateway.problems import FieldError, Problem, invalid
+from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT
 
-TENANT_HEADER, PRINCIPALS_HEADER = "Freshet-Tenant", "Freshet-Principals"
+TENANT_HEADER, PRINCIPALS_HEADER, KEY_HEADER = "Freshet-Tenant", "Freshet-Principals", "X-API-Key"
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _MAX_PRINCIPALS = 256
+_BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +30,93 @@ class Caller:
     tenant: str
     principals: list[str]
     traceparent: str
+    key: Key | None = None
+
+    @property
+    def proven(self) -> list[str] | None:
+        """Principals that are known to be the caller's own; None without keys, where nothing is known."""
+        return self.principals if self.key else None
+
+    def may_see(self, access: Collection[str]) -> bool:
+        """Whether what a document says of itself may be told: to its principals, and to those who write documents."""
+        if self.key is None or "write" in self.key.scopes or not access:
+            return True
+        return not set(access).isdisjoint(self.principals)
 
 
-def caller_of(headers: Mapping[str, str], tenants: frozenset[str]) -> Caller:
-    """Read the caller from request headers; 422 names the header that is wrong."""
-    tenant = headers.get(TENANT_HEADER) or DEFAULT_TENANT
-    if tenant not in tenants:
-        raise invalid(f"tenant {tenant[:80]!r} is unknown here", header=TENANT_HEADER)
-    names = (name.strip() for name in _unicode(headers.get(PRINCIPALS_HEADER) or "").split(","))
+class Callers:
+    """Lets requests in.  What a route asks for is the scope in its ``Doc``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tenants = settings.tenants
+        path = settings.api.keys_file
+        self._keys = KeyRing(path, settings.tenants) if path else None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether keys are asked for."""
+        return self._keys is not None
+
+    def of(self, request: Request[Any, Any, Any]) -> Caller:
+        """The caller; 401 without a key that counts, 403 where it does not reach, 422 for a header that is wrong."""
+        key = self.admit(request)
+        headers = request.headers
+        trace = trace_of(headers.get("traceparent"))
+        principals = _principals(headers.get(PRINCIPALS_HEADER) or "")
+        if key is None:
+            tenant = headers.get(TENANT_HEADER) or DEFAULT_TENANT
+            if tenant not in self._tenants:
+                raise invalid(f"tenant {tenant[:80]!r} is unknown here", header=TENANT_HEADER)
+            return Caller(tenant, principals, trace)
+        own = sorted(set(key.principals))
+        if (headers.get(TENANT_HEADER) or key.tenant) != key.tenant:
+            raise _not_yours(TENANT_HEADER)
+        if principals and principals != own:
+            raise _not_yours(PRINCIPALS_HEADER)
+        return Caller(key.tenant, own, trace, key)
+
+    def admit(self, request: Request[Any, Any, Any]) -> Key | None:
+        """The key of a request that may do what its route does; None where no keys are asked for."""
+        if self._keys is None:
+            return None
+        shown = _shown(request)
+        if shown is None:
+            raise _stranger("show an API key: Authorization: Bearer <key>, or X-API-Key: <key>")
+        key = self._keys.find(shown)
+        if key is None:
+            raise _stranger("this API key is unknown, revoked or expired", ', error="invalid_token"')
+        scope: Scope | None = request.route_handler.opt["doc"].scope
+        if scope is not None and scope not in key.scopes:
+            raise Problem("forbidden", f"this needs the scope {scope}; the key {key.id} has {', '.join(key.scopes)}")
+        return key
+
+    def is_admin(self, request: Request[Any, Any, Any]) -> bool:
+        """Whether the caller may know how we are inside; never refuses."""
+        shown = _shown(request)
+        key = self._keys.find(shown) if self._keys and shown else None
+        return self._keys is None or (key is not None and "admin" in key.scopes)
+
+
+def _shown(request: Request[Any, Any, Any]) -> str | None:
+    bearer = _BEARER.fullmatch(request.headers.get("authorization", ""))
+    return bearer[1] if bearer else request.headers.get(KEY_HEADER)
+
+
+def _stranger(detail: str, error: str = "") -> Problem:
+    return Problem("unauthorized", detail, headers={"WWW-Authenticate": f'Bearer realm="freshet"{error}'})
+
+
+def _not_yours(header: str) -> Problem:
+    detail = "tenant and principals come from the API key: leave this header out"
+    return Problem("forbidden", errors=[FieldError(detail, header=header)])
+
+
+def _principals(text: str) -> list[str]:
+    names = (name.strip() for name in _unicode(text).split(","))
     principals = sorted({name for name in names if name})
     if len(principals) > _MAX_PRINCIPALS:
         raise invalid(f"more than {_MAX_PRINCIPALS} principals", header=PRINCIPALS_HEADER)
-    return Caller(tenant, principals, trace_of(headers.get("traceparent")))
+    return principals
 
 
 def _unicode(value: str) -> str:

@@ -6,7 +6,7 @@ who listens.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from connectors.errors import ConnectorError, Overloaded
 from gateway.jobs import Job
@@ -42,7 +42,7 @@ class Desk:
         """Permits that are held."""
         return len(self._open)
 
-    def accept(self, tenant: str, mode: Mode, seconds: float) -> tuple[Job, int]:
+    def accept(self, tenant: str, mode: Mode, seconds: float, principals: Iterable[str] = ()) -> tuple[Job, int]:
         """Open a job; gives it and its reply partition.  429 without a permit, 503 while no reply could be read."""
         if len(self._open) >= self._max:
             raise Problem("busy", f"{self._max} questions are under way", retry_after=1)
@@ -51,7 +51,7 @@ class Desk:
             raise Overloaded("reply partitions are not assigned yet", retry_after=2)
         self._turn += 1
         partition = partitions[self._turn % len(partitions)]
-        job = Job(mint_job_id(partition), tenant, mode, millis() + int(seconds * 1000), live=True)
+        job = Job(mint_job_id(partition), tenant, mode, millis() + int(seconds * 1000), principals, live=True)
         self.tidy()
         self._jobs[job.id] = job
         self._open[job.id] = asyncio.get_running_loop().call_later(job.seconds_left(), self._expire, job)
@@ -76,8 +76,11 @@ class Desk:
                 if job.final is not None:
                     self._release(job)
 
-    async def find(self, job_id: str, tenant: str) -> Job:
-        """A job of this tenant, from memory or from the log; 404 and 410 tell why there is none."""
+    async def find(self, job_id: str, tenant: str, principals: Collection[str] | None = None) -> Job:
+        """A job of this tenant, from memory or from the log; 404 and 410 tell why there is none.
+
+        With principals it must not have been asked with others: its answer may hold what only those see.
+        """
         job = self._jobs.get(job_id)
         if job is None:
             finding = self._finding.get(job_id)
@@ -85,7 +88,7 @@ class Desk:
                 finding = self._finding[job_id] = asyncio.create_task(self._recover(job_id, tenant))
                 finding.add_done_callback(lambda _: self._finding.pop(job_id, None))
             job = await asyncio.shield(finding)
-        if job.tenant != tenant:
+        if job.tenant != tenant or not job.open_to(principals):
             raise Problem("not-found", "no such job")
         job.last_used = time.monotonic()
         return job
@@ -103,12 +106,13 @@ class Desk:
             asked = await self._log.find_question(job_id)
         except Expunged:
             asked = None  # the answers may be kept longer than the questions: `queries` and `answers` roll apart
-            deadline, mode, owner = started + int(self._longest * 1000), "answer", tenant
+            deadline, mode, owner, principals = started + int(self._longest * 1000), "answer", tenant, None
         else:
             if asked is None:
                 raise Problem("not-found", "no such job")
-            deadline, mode, owner = asked.hop.deadline, asked.question.mode, asked.hop.tenant
-        job = Job(job_id, owner, "retrieve" if mode == "retrieve" else "answer", deadline, live=False)
+            hop = asked.hop
+            deadline, mode, owner, principals = hop.deadline, asked.question.mode, hop.tenant, hop.principals
+        job = Job(job_id, owner, "retrieve" if mode == "retrieve" else "answer", deadline, principals, live=False)
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._feed(job, caught_up))
         self._replays.add(task)

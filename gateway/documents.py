@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from connectors.ports import Manifest, ManifestStore
 from gateway.bodies import JSON, content_type, decode_json, read_body
-from gateway.caller import caller_of
+from gateway.caller import Callers
 from gateway.intake import DocumentDoor, published_headers, read_parameters
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import Accepted, DocumentBody, DocumentPage, DocumentStatus, document_errors
@@ -97,7 +97,9 @@ def json_response(content: msgspec.Struct, status: int, headers: dict[str, str] 
     )
 
 
-def make_document_routes(settings: Settings, manifests: ManifestStore, door: DocumentDoor) -> list[HTTPRouteHandler]:
+def make_document_routes(
+    settings: Settings, manifests: ManifestStore, door: DocumentDoor, callers: Callers
+) -> list[HTTPRouteHandler]:
     """Build the routes."""
     limit, max_keys = settings.documents.max_document_bytes, settings.documents.max_metadata_keys
 
@@ -111,6 +113,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         status_code=202,
         opt={
             "doc": Doc(
+                scope="write",
                 gives={202: {JSON: Accepted}},
                 takes={JSON: DocumentBody, "text/plain": None, "text/markdown": None, "text/html": None},
                 parameters=_PUT_PARAMETERS,
@@ -124,8 +127,8 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
 
         A raw body is taken with its Content-Type; with application/json the body holds the fields of a document.
         """
+        caller = callers.of(request)
         doc_id = document_id(request)
-        caller = caller_of(request.headers, settings.tenants)
         media_type = content_type(request)
         beside = read_parameters(request.query_params, max_keys)
         body = await read_body(request, limit, "a document")
@@ -148,6 +151,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         status_code=202,
         opt={
             "doc": Doc(
+                scope="write",
                 gives={202: {JSON: Accepted}},
                 parameters=(_ID, _TENANT),
                 problems=("invalid", "unavailable"),
@@ -157,8 +161,8 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
     )
     async def delete_document(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Delete a document; one that is not there is deleted all the same."""
+        caller = callers.of(request)
         doc_id = document_id(request)
-        caller = caller_of(request.headers, settings.tenants)
         headers = published_headers({}, caller.traceparent)
         place = await door.publish(DocumentRef(caller.tenant, doc_id), None, headers)
         return accepted(doc_id, str(place.version), place)
@@ -167,6 +171,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         "/v1/documents/{doc_id:str}",
         opt={
             "doc": Doc(
+                scope="read",
                 gives={200: {JSON: DocumentStatus}},
                 parameters=(_ID, _TENANT, Parameter("token", "query", "Tell about the version of this token.")),
                 problems=("not-found", "invalid", "unavailable"),
@@ -175,15 +180,15 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
     )
     async def get_document(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Tell where a document is: pending, indexed, deleted, rejected or dead-lettered."""
+        caller = callers.of(request)
         doc_id = document_id(request)
-        caller = caller_of(request.headers, settings.tenants)
         asked_for = _token(request.query_params.get("token"))
         ref = DocumentRef(caller.tenant, doc_id)
         manifest = (await manifests.read([ref]))[0]
         noted = (await manifests.pending([ref]))[0]
         newest = asked_for or (noted[0] if noted else None)
         found = status_of(doc_id, manifest, newest, len(manifest.chunks))
-        if found is None:
+        if found is None or not caller.may_see(found.access):
             raise Problem("not-found", "no such document was ever seen here")
         return json_response(found, 200)
 
@@ -191,6 +196,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         "/v1/documents",
         opt={
             "doc": Doc(
+                scope="read",
                 gives={200: {JSON: DocumentPage}},
                 parameters=(
                     _TENANT,
@@ -203,12 +209,12 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
     )
     async def list_documents(request: Request[Any, Any, Any]) -> Response[bytes]:
         """List the visible documents, in order of their ids."""
-        caller = caller_of(request.headers, settings.tenants)
+        caller = callers.of(request)
         page = _limit(request.query_params.get("limit"))
         ids = await manifests.page(caller.tenant, request.query_params.get("after"), page)
         known = await manifests.status([DocumentRef(caller.tenant, doc_id) for doc_id in ids]) if ids else []
         entries = [status_of(doc_id, manifest, None, None) for doc_id, manifest in zip(ids, known, strict=True)]
-        documents = [entry for entry in entries if entry is not None]
+        documents = [entry for entry in entries if entry is not None and caller.may_see(entry.access)]
         return json_response(DocumentPage(documents=documents, next=ids[-1] if len(ids) == page else None), 200)
 
     return [put_document, delete_document, get_document, list_documents]

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
+from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import json_response
 from gateway.openapi import Doc
@@ -49,7 +52,9 @@ class Alive(msgspec.Struct, kw_only=True):
     in_flight: int
 
 
-async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = None) -> Readiness:
+async def look(
+    log: Log, manifests: ManifestStore, board: LaneBoard | None = None, hide: Callable[[str], str] = str
+) -> Readiness:
     """Ask everything; never raises, never takes long.  Without a board nothing is known of pauses."""
 
     async def state() -> dict[str, str | None]:
@@ -78,7 +83,7 @@ async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = Non
     of_log, of_state, of_pauses = await asyncio.gather(lanes(), state(), pauses())
     found = {**of_log, **of_state}
     found |= {name: reason for name, reason in of_pauses.items() if found.get(name) is None}
-    checks = {name: Check(ok=reason is None, reason=reason) for name, reason in sorted(found.items())}
+    checks = {name: Check(ok=why is None, reason=why and hide(why)) for name, why in sorted(found.items())}
     return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
 
 
@@ -107,7 +112,12 @@ async def watch(log: Log, desk: Desk) -> None:
 
 
 def make_health_routes(
-    log: Log, manifests: ManifestStore, desk: Desk, board: LaneBoard | None = None
+    log: Log,
+    manifests: ManifestStore,
+    desk: Desk,
+    callers: Callers,
+    board: LaneBoard | None = None,
+    hide: Callable[[str], str] = str,
 ) -> list[HTTPRouteHandler]:
     """Build the routes."""
     latest: tuple[float, asyncio.Future[Readiness]] | None = None
@@ -120,17 +130,23 @@ def make_health_routes(
     @get(
         "/readyz", opt={"doc": Doc(gives={200: {"application/json": Readiness}, 503: {"application/json": Readiness}})}
     )
-    async def readyz() -> Response[bytes]:
-        """Tell whether all that answers depend on is there: broker, topics, state, reply partitions, every lane."""
+    async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Tell whether all that answers depend on is there: broker, topics, state, reply partitions, every lane.
+
+        Reasons name servers: where there are API keys, only one with the scope admin is told them.
+        """
         nonlocal latest
         if latest is None or time.monotonic() - latest[0] > REUSE_SECONDS:
-            latest = time.monotonic(), asyncio.ensure_future(look(log, manifests, board))
+            latest = time.monotonic(), asyncio.ensure_future(look(log, manifests, board, hide))
         found = await asyncio.shield(latest[1])
+        if not callers.is_admin(request):
+            found = Readiness(ready=found.ready, checks={name: Check(ok=c.ok) for name, c in found.checks.items()})
         return json_response(found, 200 if found.ready else 503, {} if found.ready else {"Retry-After": "2"})
 
-    @get("/metrics", opt={"doc": Doc(gives={200: {"text/plain": None}})})
-    async def prometheus() -> Response[bytes]:
+    @get("/metrics", opt={"doc": Doc(scope="admin", gives={200: {"text/plain": None}})})
+    async def prometheus(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Metrics of this gateway, in Prometheus' text format."""
+        callers.admit(request)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return [healthz, readyz, prometheus]

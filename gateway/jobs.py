@@ -7,7 +7,7 @@ again, from any gateway, until the log's retention ends.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, Literal, TypeAlias
 
 from gateway.attempts import RESTARTED, Attempts, Emission
@@ -25,8 +25,18 @@ _EXPIRED = {"reason": "expired", "message": "no answer came within the deadline"
 class Job:
     """One job: its story so far, and a way to wait for more of it."""
 
-    def __init__(self, job_id: str, tenant: str, mode: Mode, deadline: int, *, live: bool) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        tenant: str,
+        mode: Mode,
+        deadline: int,
+        principals: Iterable[str] | None = None,
+        *,
+        live: bool,
+    ) -> None:
         self.id, self.tenant, self.mode, self.deadline, self.live = job_id, tenant, mode, deadline, live
+        self._principals = None if principals is None else frozenset(principals)
         self.accepted_at = millis()
         self.story: list[tuple[int, Emission]] = []  # with the offset in the log
         self.state: State = "accepted"
@@ -37,6 +47,10 @@ class Job:
         self._attempts = Attempts()
         self._overdue = self._stopping = False
         self._news = asyncio.Event()
+
+    def open_to(self, principals: Collection[str] | None) -> bool:
+        """Whether somebody with these principals may follow it; None: whoever knows its id."""
+        return principals is None or (self._principals is not None and self._principals <= set(principals))
 
     @property
     def final(self) -> Emission | None:

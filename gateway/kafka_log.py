@@ -13,6 +13,7 @@ from gateway.lanes import Lanes
 from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
+from runtime.brokers import denied, distrusted, librdkafka_options
 from runtime.logs import logger
 from runtime.settings import Settings
 from topics.epochs import Epochs, first_epoch
@@ -27,7 +28,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
     """What all clients of this gateway have in common."""
     kafka, gateway = settings.kafka, settings.gateway
     return {
-        "bootstrap.servers": kafka.brokers,
+        **librdkafka_options(kafka),
         "client.id": f"{kafka.prefix}.gateway-{gateway.replica}",
         "allow.auto.create.topics": False,
         "reconnect.backoff.max.ms": 1000,  # default 10 s: too long a silence after a broker is back
@@ -44,7 +45,8 @@ class KafkaLog:
     def __init__(self, settings: Settings) -> None:
         prefix, generation = settings.kafka.prefix, settings.documents.generation
         self._prefix, self._generation = prefix, generation
-        self._away = False
+        self._away, self._refused = False, ""
+        self._kafka = settings.kafka
         client = {**client_config(settings), "error_cb": self._note}
         producing = {k: v for k, v in client.items() if k != "allow.auto.create.topics"}  # a consumer's setting
         reading = {**client, "group.id": f"{prefix}.gateway"}  # required by the client; nothing is ever committed
@@ -59,7 +61,14 @@ class KafkaLog:
         self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known])
 
     def _note(self, error: KafkaError) -> None:
-        """Say once that the brokers went away, not once per attempt to reconnect."""
+        """Say once that the brokers went away or do not let us in, not once per attempt to connect."""
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            said = "certificate" if "certificate" in error.str() else "TLS"
+            login = error.code() == KafkaError._AUTHENTICATION
+            refused = denied(self._kafka) if login else distrusted(self._kafka, said)
+            if refused != self._refused:
+                self._refused = refused
+                _log.error("no broker lets us in", reason=refused)
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._away:
             self._away = True
             _log.warning("no broker can be reached")
@@ -112,4 +121,9 @@ class KafkaLog:
     async def checks(self) -> dict[str, str | None]:
         """Broker, topics, lanes, and our own reply partitions."""
         replies = None if self._reader.assigned else "no reply partition is being read"
-        return {**await self._lanes.checks(), "replies": replies}
+        found = {**await self._lanes.checks(), "replies": replies}
+        if found["broker"] is None:
+            self._refused = ""
+        elif self._refused:
+            found["broker"] = self._refused
+        return found

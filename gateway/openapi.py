@@ -13,9 +13,14 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from gateway.keys import Scope
 from gateway.problems import KINDS, MEDIA_TYPE, ProblemDocument
 
 VERSION = "1"
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`freshet keys create`)."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, otherwise shown."},
+}
 _METHODS = ("GET", "PUT", "POST", "DELETE")
 
 
@@ -35,14 +40,15 @@ class Doc:
     """What a route takes and gives.  Bodies are structs, by media type; None stands for free text or bytes."""
 
     gives: dict[int, dict[str, type[msgspec.Struct] | None]]
+    scope: Scope | None = None  # that an API key must have; None: open to everyone
     takes: dict[str, type[msgspec.Struct] | None] = field(default_factory=dict)
     parameters: Sequence[Parameter] = ()
     problems: Sequence[str] = ()
     headers: dict[str, str] = field(default_factory=dict)  # of successful responses: name -> meaning
 
 
-def describe(app: Litestar) -> dict[str, Any]:
-    """The whole document."""
+def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
+    """The whole document; ``keyed`` says whether API keys are asked for."""
     routes = [
         (route.path_format, method, handler)
         for route in app.routes
@@ -55,7 +61,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     (_, schemas) = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler in sorted(routes, key=lambda r: (r[0], r[1])):
-        paths.setdefault(path, {})[method.lower()] = _operation(handler, handler.opt["doc"])
+        paths.setdefault(path, {})[method.lower()] = _operation(handler, handler.opt["doc"], keyed)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,8 +70,16 @@ def describe(app: Litestar) -> dict[str, Any]:
             "description": "Answers as fresh as the documents behind them.",
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
     }
+
+
+def _security(scope: Scope | None, keyed: bool) -> list[dict[str, list[str]]]:
+    """One of these must be met; an empty one is met by everyone."""
+    if scope is None:
+        return []
+    asked: list[dict[str, list[str]]] = [{scheme: []} for scheme in _SCHEMES]
+    return asked if keyed else [{}, *asked]
 
 
 def _structs(docs: Any) -> list[type[msgspec.Struct]]:
@@ -77,7 +91,7 @@ def _structs(docs: Any) -> list[type[msgspec.Struct]]:
     return [found[name] for name in sorted(found)]
 
 
-def _operation(handler: HTTPRouteHandler, doc: Doc) -> dict[str, Any]:
+def _operation(handler: HTTPRouteHandler, doc: Doc, keyed: bool) -> dict[str, Any]:
     text = (getdoc(handler.fn) or "").strip()
     summary, _, rest = text.partition("\n")
     responses: dict[str, Any] = {}
@@ -87,12 +101,14 @@ def _operation(handler: HTTPRouteHandler, doc: Doc) -> dict[str, Any]:
             responses[str(status)]["headers"] = {
                 name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in doc.headers.items()
             }
-    for kind in doc.problems:
+    for kind in (*(("unauthorized", "forbidden") if doc.scope and keyed else ()), *doc.problems):
         status, title = KINDS[kind]
         responses[str(status)] = {"description": title, "content": _content({MEDIA_TYPE: ProblemDocument})}
     operation: dict[str, Any] = {"operationId": handler.handler_name, "summary": summary, "responses": responses}
-    if rest.strip():
-        operation["description"] = rest.strip()
+    operation["security"] = _security(doc.scope, keyed)
+    asks = f"Needs an API key with the scope `{doc.scope}`." if doc.scope and keyed else ""
+    if text := "\n\n".join(filter(None, (rest.strip(), asks))):
+        operation["description"] = text
     if doc.parameters:
         operation["parameters"] = [
             {

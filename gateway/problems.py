@@ -4,7 +4,7 @@
 pointer into the body.  A 500 means a bug of ours and is logged with its traceback; clients and outages never cause it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,8 @@ RETRY_AFTER = 2  # seconds: about as long as a broker or Redis takes to elect a 
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
+    "unauthorized": (401, "An API key is needed"),
+    "forbidden": (403, "The API key does not allow this"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "This address does not take that method"),
     "conflict": (409, "The request contradicts an earlier one"),
@@ -126,8 +128,8 @@ def problem_of(error: Exception) -> Problem:
     return Problem("internal")
 
 
-def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Exception handler of the whole application."""
+def respond(request: Request[Any, Any, Any], error: Exception, hide: Callable[[str], str] = str) -> Response[bytes]:
+    """Exception handler of the whole application; ``hide`` takes secrets out of what is said."""
     problem = problem_of(error)
     if problem.status == 500:
         _log.error("unexpected error", method=request.method, path=str(request.scope.get("path")), exc_info=error)
@@ -136,7 +138,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))
     headers["Cache-Control"] = "no-store"
     return Response(
-        content=msgspec.json.encode(problem.document()),
+        content=hide(msgspec.json.encode(problem.document()).decode()).encode(),
         status_code=problem.status,
         media_type=MEDIA_TYPE,
         headers=headers,

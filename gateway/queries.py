@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway.attempts import Emission
 from gateway.bodies import JSON, content_type, decode_json, read_body
-from gateway.caller import caller_of
+from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import json_response
 from gateway.jobs import Job
@@ -88,19 +88,19 @@ def _framed(offset: int | None, emission: Emission) -> bytes:
     return frame(emission.type, emission.data, offset)
 
 
-def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRouteHandler]:
+def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers) -> list[HTTPRouteHandler]:
     """Build the routes."""
     body_limit = 256 * 1024 + 6 * settings.queries.max_question_chars  # a character may be escaped as six
 
     async def ask(request: Request[Any, Any, Any], mode: Mode) -> tuple[Job, float]:
         """Take a question in and publish it; gives the job and the milliseconds that publishing took."""
-        caller = caller_of(request.headers, settings.tenants)
+        caller = callers.of(request)
         content_type(request, (JSON,))
         body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
         if errors := question_errors(body, settings):
             raise Problem("invalid", errors=errors)
         seconds = min(body.timeout or settings.queries.deadline, longest_timeout(settings))
-        job, partition = desk.accept(caller.tenant, mode, seconds)
+        job, partition = desk.accept(caller.tenant, mode, seconds, caller.principals)
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
@@ -131,6 +131,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRout
         status_code=200,
         opt={
             "doc": Doc(
+                scope="read",
                 gives={200: {JSON: Passages}},
                 takes={JSON: QuestionBody},
                 parameters=_CALLER,
@@ -154,6 +155,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRout
         status_code=202,
         opt={
             "doc": Doc(
+                scope="read",
                 gives={202: {JSON: JobView}, 200: {JSON: JobView}},
                 takes={JSON: QuestionBody},
                 parameters=(*_CALLER, Parameter("Prefer", "header", "`wait=N`: the whole answer within N seconds.")),
@@ -180,6 +182,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRout
         "/v1/queries/{job_id:str}",
         opt={
             "doc": Doc(
+                scope="read",
                 gives={200: {JSON: JobView}},
                 parameters=(_JOB, _CALLER[0]),
                 problems=("not-found", "gone", "busy", "unavailable"),
@@ -188,13 +191,14 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRout
     )
     async def get_query(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
         """Tell how a job stands, with its answer or the passages so far."""
-        caller = caller_of(request.headers, settings.tenants)
-        return json_response(view(await desk.find(job_id, caller.tenant)), 200)
+        caller = callers.of(request)
+        return json_response(view(await desk.find(job_id, caller.tenant, caller.proven)), 200)
 
     @get(
         "/v1/queries/{job_id:str}/events",
         opt={
             "doc": Doc(
+                scope="read",
                 gives={200: {"text/event-stream": None}},
                 parameters=(_JOB, _CALLER[0], Parameter("Last-Event-ID", "header", "Resume behind this event.")),
                 problems=("not-found", "gone", "invalid", "busy", "unavailable"),
@@ -206,9 +210,9 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk) -> list[HTTPRout
 
         `accepted`, `retrieving`, `passages`, `generating`, `token`, `restarted`, then `answer` or `error`.
         """
-        caller = caller_of(request.headers, settings.tenants)
+        caller = callers.of(request)
         after = last_event_id(request.headers.get("last-event-id"))
-        job = await desk.find(job_id, caller.tenant)
+        job = await desk.find(job_id, caller.tenant, caller.proven)
         if after is not None and job.final_offset is not None and after >= job.final_offset:
             return Response(b"", status_code=204)  # tells an EventSource not to come back
         return EventStream(event_stream(job, after))

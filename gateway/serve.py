@@ -1,5 +1,6 @@
 """Run the gateway: real log, real state store, uvicorn with a graceful stop."""
 
+import ipaddress
 import socket
 
 import uvicorn
@@ -7,7 +8,7 @@ import uvicorn
 from gateway.app import Gateway, create_app
 from gateway.kafka_log import KafkaLog
 from runtime import logs
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 
 STOP_SECONDS = 10  # for requests under way; streams and waits are let go at once and resume elsewhere
 
@@ -25,11 +26,30 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def check_door(settings: Settings) -> None:
+    """Refuse to be open to other machines without anything that asks who comes in."""
+    host, api = settings.gateway.host, settings.api
+    if not (api.keys_file or api.behind_proxy or _is_loopback(host)):
+        raise SettingsError(
+            f"FRESHET_GATEWAY_HOST={host} lets other machines in, and nothing asks who they are. Make keys: "
+            "`FRESHET_API_KEYS_FILE=keys.jsonl freshet keys create`, and give the gateway the same variable. Or, "
+            "where a proxy in front checks callers, set FRESHET_API_BEHIND_PROXY=true. Or listen on 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
+    check_door(settings)
     from connectors.build import lane_board, manifest_store  # here, so that tests and tools do not load the adapters
 
-    logs.configure(settings.worker.log_level, lane="gateway", replica=str(settings.gateway.replica))
+    logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
     app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings))
     config = uvicorn.Config(
         app,

@@ -2,23 +2,35 @@
 
 import logging
 import sys
+from collections.abc import Iterable
 
 import structlog
+
+from runtime.secrets import Redactor
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.dict_tracebacks,
+    # Without local variables, which are shown by default: they hold documents, questions, keys and passwords.
+    structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
 ]
 
 
-def configure(level: str, **context: str) -> None:
-    """Send our logs and those of libraries the same way; ``context`` is bound to every line of this process."""
+def configure(level: str, secrets: Iterable[str] = (), **context: str) -> None:
+    """Send our logs and those of libraries the same way; ``context`` is bound to every line of this process.
+
+    ``secrets`` are hidden in every line, whoever writes it.
+    """
+    hide, render = Redactor(secrets), structlog.processors.JSONRenderer()
+
+    def hidden(log: object, method: str, event: structlog.typing.EventDict) -> str:
+        return hide(str(render(log, method, event)))
+
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_SHARED],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, hidden],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

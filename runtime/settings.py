@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from runtime.secrets import check_certificates, check_public, without_password
 
 PREFIX = "FRESHET_"
 
@@ -26,6 +28,21 @@ class Kafka(_Branch):
     """The log."""
 
     brokers: str = Field("127.0.0.1:9092", description="Bootstrap addresses, `host:port`, comma-separated.")
+    security_protocol: str = Field(
+        "PLAINTEXT",
+        pattern=r"^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    )
+    sasl_mechanism: str = Field(
+        "SCRAM-SHA-512",
+        pattern=r"^(SCRAM-SHA-256|SCRAM-SHA-512|PLAIN)$",
+        description="How we log in at brokers: SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN.",
+    )
+    sasl_username: str | None = Field(None, description="Kafka user.")
+    sasl_password: SecretStr | None = Field(None, description="Password of the Kafka user.")
+    brokers_ca: str | None = Field(
+        None, description="Certificates, in PEM form, that brokers' must be signed by; the system's when absent."
+    )
     prefix: str = Field(
         "freshet",
         pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,40}$",
@@ -54,26 +71,83 @@ class Kafka(_Branch):
         12, ge=1, le=1000, description="Such tries, failed while other records passed, before it is dead-lettered."
     )
 
+    _ca = field_validator("brokers_ca")(check_certificates)
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        if self.sasl and not (self.sasl_username and self.sasl_password):
+            raise ValueError(
+                f"FRESHET_SECURITY_PROTOCOL={self.security_protocol} needs FRESHET_SASL_USERNAME and "
+                "FRESHET_SASL_PASSWORD (or FRESHET_SASL_PASSWORD_FILE)"
+            )
+        if not self.sasl and (self.sasl_username or self.sasl_password):
+            raise ValueError(
+                f"FRESHET_SASL_USERNAME and FRESHET_SASL_PASSWORD would not be used: FRESHET_SECURITY_PROTOCOL is "
+                f"{self.security_protocol}, not SASL_SSL"
+            )
+        if not self.tls and self.brokers_ca:
+            raise ValueError(
+                f"FRESHET_BROKERS_CA would not be used: FRESHET_SECURITY_PROTOCOL is {self.security_protocol}, "
+                "neither SSL nor SASL_SSL"
+            )
+        return self
+
+    @property
+    def sasl(self) -> bool:
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def tls(self) -> bool:
+        return self.security_protocol.endswith("SSL")
+
 
 class Weaviate(_Branch):
     """The vector store."""
 
-    url: str = Field("http://127.0.0.1:8080", description="HTTP address.")
+    url: str = Field("http://127.0.0.1:8080", description="HTTP address; with https gRPC is encrypted as well.")
     grpc: str = Field("127.0.0.1:50051", description="gRPC address, `host:port`.")
     api_key: SecretStr | None = Field(None, description="API key.")
     timeout: float = Field(10.0, gt=0, le=300, description="Longest wait for one request, s.")
     insert_timeout: float = Field(60.0, gt=0, le=600, description="Longest wait for one batch of writes, s.")
+
+    _public = field_validator("url")(check_public("FRESHET_WEAVIATE_API_KEY"))
 
 
 class Redis(_Branch):
     """State (what must not be evicted) and cache (what may be)."""
 
     state_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="State: manifests, delivery counts. noeviction, AOF."
+        "redis://127.0.0.1:6379/0",
+        description="State: manifests, delivery counts. noeviction, AOF. `rediss://user@host:port/0` encrypts.",
     )
+    state_password: SecretStr | None = Field(None, description="Password for it; one in the address is moved here.")
     cache_url: str = Field("redis://127.0.0.1:6379/1", description="Cache: embeddings. allkeys-lru, no AOF.")
+    cache_password: SecretStr | None = Field(None, description="Password for it; one in the address is moved here.")
+    ca: str | None = Field(
+        None, description="Certificates, in PEM form, that a `rediss://` server's must be signed by."
+    )
     timeout: float = Field(5.0, gt=0, le=60, description="Longest wait for one request, s.")
     embedding_ttl: int = Field(30 * 86400, ge=60, description="Seconds that a cached vector is kept unread.")
+
+    _ca = field_validator("ca")(check_certificates)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _passwords(cls, given: Any) -> Any:
+        """Addresses are shown in messages and tables: a password does not stay in one."""
+        found = dict(given)
+        for role in ("state", "cache"):
+            if isinstance(url := found.get(f"{role}_url"), str):
+                try:
+                    found[f"{role}_url"], password = without_password(url)
+                except ValueError as error:
+                    raise ValueError(f"FRESHET_REDIS_{role.upper()}_URL: {error}") from None
+                if password is not None and found.setdefault(f"{role}_password", password) != password:
+                    raise ValueError(
+                        f"FRESHET_REDIS_{role.upper()}_URL holds another password than "
+                        f"FRESHET_REDIS_{role.upper()}_PASSWORD: leave it out of the address"
+                    )
+        return found
 
 
 class Encoder(_Branch):
@@ -141,6 +215,8 @@ class Llm(_Branch):
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
     first_token_timeout: float = Field(20.0, gt=0, description="Longest silence before or between tokens, s.")
 
+    _public = field_validator("url")(check_public("FRESHET_LLM_API_KEY"))
+
 
 class Gateway(_Branch):
     """The door."""
@@ -150,6 +226,20 @@ class Gateway(_Branch):
     replica: int = Field(0, ge=0, description="Number of this gateway among its replicas.")
     replicas: int = Field(1, ge=1, description="How many gateways share the reply partitions.")
     max_in_flight: int = Field(256, ge=1, description="Questions under way before 429.")
+    api_key: SecretStr | None = Field(None, description="API key that `freshet ask` and other commands show it.")
+
+
+class Api(_Branch):
+    """Who may come in by the gateway."""
+
+    keys_file: Path | None = Field(
+        None, description="API keys (`freshet keys`). Without it the gateway listens on loopback only."
+    )
+    behind_proxy: bool = Field(
+        False,
+        description="A proxy in front checks who comes in and sets `Freshet-Tenant` and `Freshet-Principals`: "
+        "listen anywhere without keys.",
+    )
 
 
 class Worker(_Branch):
@@ -178,6 +268,7 @@ class Settings(_Branch):
     queries: Queries = Queries()
     llm: Llm = Llm()
     gateway: Gateway = Gateway()
+    api: Api = Api()
     worker: Worker = Worker()
 
     @classmethod
@@ -197,8 +288,7 @@ class Settings(_Branch):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            lines = [f"{variable_of(*map(str, e['loc'][:2]))}: {e['msg']}" for e in error.errors()]
-            raise SettingsError("; ".join(lines)) from None
+            raise SettingsError("; ".join(map(_told, error.errors(include_input=False)))) from None
 
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:
@@ -213,8 +303,20 @@ class Settings(_Branch):
         env = os.environ if env is None else env
         for branch, name, variable in self.variables():
             part = getattr(self, branch)
+            value, field = getattr(part, name), type(part).model_fields[name]
             source = "environment" if variable in env else "file" if f"{variable}_FILE" in env else "default"
-            yield variable, getattr(part, name), source, type(part).model_fields[name].description or ""
+            if source == "default" and value != field.default:
+                source = "address"
+            if isinstance(value, str) and "\n" in value:
+                value = f"({len(value.splitlines())} lines)"
+            yield variable, value, source, field.description or ""
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every value that must not be shown."""
+        parts = (getattr(self, branch) for branch in type(self).model_fields)
+        values = (getattr(part, name) for part in parts for name in type(part).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     @property
     def tenants(self) -> frozenset[str]:
@@ -233,9 +335,19 @@ def variable_of(branch: str, name: str) -> str:
 
 def _read(env: Mapping[str, str], variable: str) -> str | None:
     path = env.get(f"{variable}_FILE")
-    if path is not None and variable not in env:
-        try:
-            return Path(path).read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
-    return env.get(variable)
+    if path is None:
+        return env.get(variable)
+    if variable in env:
+        raise SettingsError(f"{variable} and {variable}_FILE are both set: which one holds is not guessed")
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}_FILE: {path} is not UTF-8 text") from None
+
+
+def _told(error: Any) -> str:
+    """A complaint with its variable; one about several names them itself."""
+    place, said = error["loc"], error["msg"].removeprefix("Value error, ")
+    return said if len(place) < 2 else f"{variable_of(*map(str, place[:2]))}: {said}"

@@ -2,8 +2,11 @@
 
 import sys
 
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from streams.worker import run
 
 if __name__ == "__main__":
-    run(sys.argv[1], Settings.from_env())
+    try:
+        run(sys.argv[1], Settings.from_env())
+    except SettingsError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")

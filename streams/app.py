@@ -9,10 +9,12 @@ from importlib.metadata import version
 from typing import Any, TypeAlias
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from runtime.brokers import tls_context
 from runtime.settings import Kafka
 
 Run: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -83,6 +85,7 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
     app = App(
         group,
         broker=[f"aiokafka://{address.strip()}" for address in kafka.brokers.split(",")],
+        broker_credentials=credentials(kafka),
         loop=asyncio.get_running_loop(),
         key_serializer="raw",
         value_serializer="raw",
@@ -110,6 +113,19 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     app.producer_transport = app.transport
     return app
+
+
+def credentials(kafka: Kafka) -> SASLCredentials | SSLCredentials | None:
+    """Faust's options of :mod:`runtime.brokers`."""
+    context = tls_context(kafka)
+    if kafka.sasl_password is not None:
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return SSLCredentials(context) if context else None
 
 
 def attach(app: faust.App, name: str, topics: Sequence[str], run: Run, *, waits: bool = False) -> None:

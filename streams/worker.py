@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from connectors import build
 from connectors.errors import Transient
+from connectors.kafka.reach import reach
 from runtime import logs, metrics
 from runtime.clock import SystemClock
 from runtime.retry import Backoff
@@ -31,7 +32,7 @@ STOP_GRACE = 15.0  # seconds; less than a supervisor's
 
 def run(name: str, settings: Settings) -> None:
     """Run a stage until SIGTERM or SIGINT."""
-    logs.configure(settings.worker.log_level, stage=name, slot=settings.worker.slot)
+    logs.configure(settings.worker.log_level, settings.secrets, stage=name, slot=settings.worker.slot)
     metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
     asyncio.run(serve(name, settings, build_stage))
 
@@ -50,6 +51,7 @@ async def serve(
     def name_of(output: Output) -> str:
         return output.spec.full_name(kafka.prefix, generation)
 
+    await _patiently("brokers", lambda: reach(kafka), stopping)
     publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
     stage = await _patiently(name, lambda: build_stage(name, settings, publish), stopping)
     stage = replace(stage, group=group)

@@ -6,13 +6,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connectors.errors import Transient
+from runtime.brokers import aiokafka_options
 from runtime.settings import Kafka
 
 
 async def committed(kafka: Kafka, group: str, topic: str, partitions: int) -> dict[int, int]:
     """First offset that is not committed, by partition; without the partitions of which nothing is."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka.brokers,
+        **aiokafka_options(kafka),
         group_id=group,
         enable_auto_commit=False,
         request_timeout_ms=int(kafka.request_timeout * 1000),

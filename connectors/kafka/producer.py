@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from connectors.errors import Transient
+from runtime.brokers import aiokafka_options
 from runtime.settings import Kafka
 
 _ROOM = 1024 * 1024  # for headers, beside the largest document
@@ -24,7 +25,7 @@ class KafkaProducer:
         if self._producer is not None:
             return
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._kafka.brokers,
+            **aiokafka_options(self._kafka),
             acks="all",
             enable_idempotence=True,
             max_request_size=self._max_bytes,

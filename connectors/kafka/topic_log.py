@@ -8,7 +8,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from connectors.errors import Transient
+from connectors.kafka.reach import reach
 from connectors.ports import LoggedRecord
+from runtime.brokers import aiokafka_options
 from runtime.settings import Kafka
 from topics.headers import read_headers
 
@@ -30,7 +32,7 @@ class KafkaTopicLog:
         if self._consumer is not None:
             return
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.brokers,
+            **aiokafka_options(self._kafka),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -40,7 +42,7 @@ class KafkaTopicLog:
         )
         async with self._calling("open"):
             try:
-                await consumer.start()
+                await self._start(consumer)
                 numbers = consumer.partitions_for_topic(self._topic) or await self._look_up(consumer)
                 self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
                 consumer.assign(self._partitions)
@@ -84,6 +86,13 @@ class KafkaTopicLog:
             for m in messages
         ]
         return records, dict(self._places)
+
+    async def _start(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await consumer.start()
+        except KafkaError:
+            await reach(self._kafka)  # says why, where no broker lets us in
+            raise
 
     async def _look_up(self, consumer: AIOKafkaConsumer) -> set[int]:
         await consumer._client.force_metadata_update()  # it knows only topics that somebody has asked for

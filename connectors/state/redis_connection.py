@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -45,15 +45,21 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 _REFUSED = re.compile(r"WRONGTYPE|not an integer|wrong number of arguments|unknown command|syntax error")
 
 
-def connect(url: str, settings: RedisSettings, *, text: bool, retries: int = 1) -> Redis:
+def connect(role: Literal["state", "cache"], settings: RedisSettings, *, text: bool, retries: int = 1) -> Redis:
     """A client; nothing is sent yet.
 
     One immediate retry heals pooled connections that died with a restarted server.  Calls that may not be repeated
     take ``retries=0``.  Time is bounded by :func:`calling`: with a ``socket_timeout`` the client sends through
     ``asyncio.wait_for``, which on Python 3.11 swallows a third of all cancellations that meet a busy connection.
     """
+    url = settings.state_url if role == "state" else settings.cache_url
+    password = settings.state_password if role == "state" else settings.cache_password
+    options: dict[str, Any] = {"password": password.get_secret_value()} if password else {}
+    if settings.ca and url.startswith("rediss:"):
+        options["ssl_ca_data"] = settings.ca
     return Redis.from_url(
         url,
+        **options,
         decode_responses=text,
         socket_timeout=None,
         socket_connect_timeout=settings.timeout,
@@ -89,7 +95,8 @@ def translate(error: Exception, doing: str) -> ConnectorError:
         return Permanent(text, reason="invalid")
     for kind, reason in _REASONS:
         if isinstance(error, kind):
-            return Transient(text, reason=reason)
+            hint = ": check user and password of FRESHET_REDIS_*" if reason == "denied" else ""
+            return Transient(text + hint, reason=reason)
     # Servers before 7 wrap what failed inside a script, so the code may stand anywhere in the text.
     if isinstance(error, ResponseError) and _REFUSED.search(str(error)):
         return Permanent(text, reason="invalid")

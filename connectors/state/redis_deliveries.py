@@ -33,7 +33,7 @@ class RedisDeliveries:
     async def open(self) -> None:
         """Connect; counting twice would blame an innocent record, so nothing is repeated behind the caller's back."""
         if self._client is None:
-            self._client = connect(self._settings.state_url, self._settings, text=True, retries=0)
+            self._client = connect("state", self._settings, text=True, retries=0)
         async with calling(self._settings, "open delivery counts"):
             await self._redis.ping()
 

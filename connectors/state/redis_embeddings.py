@@ -24,7 +24,7 @@ class RedisEmbeddings:
     async def open(self) -> None:
         """Connect lazily: a cache that is away at start must not keep a worker from starting."""
         if self._client is None:
-            self._client = connect(self._settings.cache_url, self._settings, text=False)
+            self._client = connect("cache", self._settings, text=False)
 
     async def close(self) -> None:
         client, self._client = self._client, None

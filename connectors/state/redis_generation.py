@@ -27,7 +27,7 @@ class RedisGeneration:
 
     async def open(self) -> None:
         if self._client is None:
-            self._client = connect(self._settings.state_url, self._settings, text=True)
+            self._client = connect("state", self._settings, text=True)
         async with calling(self._settings, "open manifests"):
             await self._redis.ping()
 

@@ -107,7 +107,8 @@ def _client(settings: WeaviateSettings) -> weaviate.WeaviateAsyncClient:
         grpc_secure=secure,
         auth_credentials=Auth.api_key(settings.api_key.get_secret_value()) if settings.api_key else None,
         additional_config=AdditionalConfig(
-            timeout=Timeout(query=settings.timeout, insert=settings.insert_timeout, init=settings.timeout)
+            timeout=Timeout(query=settings.timeout, insert=settings.insert_timeout, init=settings.timeout),
+            trust_env=secure,  # SSL_CERT_FILE counts, and a proxy on the way to a managed cluster
         ),
         skip_init_checks=True,  # they ask the package index for news
     )

@@ -5,6 +5,7 @@ fault is permanent: an outage must not be able to refuse a record.  What may be 
 """
 
 import re
+import ssl
 
 import grpc  # type: ignore[import-untyped]
 import httpx
@@ -59,17 +60,33 @@ def translate(error: Exception, doing: str) -> ConnectorError:
     status = _status(error)
     if status in (429, grpc.StatusCode.RESOURCE_EXHAUSTED):
         return Overloaded(message, retry_after=_PAUSE)
+    if unproven := _unproven(error):
+        return Transient(
+            f"Weaviate, {doing}: no encrypted connection ({unproven}): check FRESHET_WEAVIATE_URL, and SSL_CERT_FILE "
+            "where you vouch for the server yourself (docs/security.md)",
+            reason="certificate",
+        )
     if isinstance(error, TimeoutError | WeaviateTimeoutError) or status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unclear(message, reason="timeout")  # a server that is gone is found out sooner, and is away
     if isinstance(error, WeaviateClosedClientError):
         return Transient(message, reason="closed")
     if status in (401, 403, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return Transient(message, reason="denied")  # keys can be mended; the record is not at fault
+        # Keys can be mended; the record is not at fault.
+        return Transient(f"{message}: check FRESHET_WEAVIATE_API_KEY", reason="denied")
     if isinstance(error, WeaviateInvalidInputError | WeaviateInsertInvalidPropertyError | ValueError):
         return Permanent(message, reason="invalid")
     if isinstance(error, httpx.HTTPError | OSError) or status in _GONE:
         return Transient(message, reason="away")
     return judge(text, doing)
+
+
+def _unproven(error: BaseException | None) -> str | None:
+    """Why a server's certificate was not believed, where that is at the bottom of an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return str(getattr(error, "verify_message", "") or error.reason or "TLS")
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _status(error: Exception) -> object:

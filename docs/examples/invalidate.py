@@ -3,6 +3,7 @@
 Reads `<prefix>.index-events.<generation>`.  Needs `pip install confluent-kafka` and nothing of Freshet.
 
     python invalidate.py --brokers 127.0.0.1:9092 --topic freshet.index-events.g1
+    python invalidate.py ... -X security.protocol=SASL_SSL -X sasl.mechanism=SCRAM-SHA-512 -X sasl.username=me ...
 """
 
 import argparse
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("--topic", required=True)
     parser.add_argument("--group", default="my-cache")
     parser.add_argument("--to-end", action="store_true")
+    parser.add_argument("-X", dest="more", action="append", default=[], metavar="NAME=VALUE", help="of librdkafka")
     options = parser.parse_args()
     consumer = Consumer(
         {
@@ -27,6 +29,7 @@ def main() -> None:
             "auto.offset.reset": "earliest",  # the topic is compacted: from its beginning you get every document once
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            **dict(pair.split("=", 1) for pair in options.more),
         }
     )
     consumer.subscribe([options.topic])

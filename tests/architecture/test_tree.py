@@ -1,6 +1,7 @@
 """The shape of the tree: who may import whom, how long files are, how they are named."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def test_stages_do_not_know_each_other() -> None:
         if path.parts[0] == "streams" and path.name != "bootstrap.py":
             own = str(path.with_suffix("")).replace("/", ".")
             assert not (imports(path) & stages) - {own}, path
+
+
+def test_kafka_clients_take_their_options_from_one_place() -> None:
+    """No client of ours names brokers by itself, or it would know nothing of logins and certificates."""
+    own = {"runtime/brokers.py", "deploy/local/health.py"}  # the latter asks the local stack's own broker
+    for path in sources():
+        text = (ROOT / path).read_text()
+        if path.parts[0] != "tests" and str(path) not in own:
+            assert not re.search(r"""["']bootstrap\.servers["']|bootstrap_servers=""", text), path
 
 
 def test_sizes_and_names() -> None:
