@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 import openai
 from openai.types.chat import ChatCompletionChunk
 
@@ -30,6 +31,20 @@ SHORTENED = 4  # how often
 class _Window:
     tokens: int | None
     until: float
+
+
+class _Served(msgspec.Struct):
+    id: str
+    max_model_len: int | None = None  # vLLM's own field
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Served]
+
+
+# The client checks nothing of what it is sent: what is no chat completion, such as a web page, fails where it is read.
+_NO_COMPLETION = (ValueError, TypeError, AttributeError)
+_TROUBLE = (openai.OpenAIError, httpx.HTTPError, TimeoutError, *_NO_COMPLETION)
 
 
 class OpenAIModel:
@@ -57,9 +72,9 @@ class OpenAIModel:
         try:
             async with asyncio.timeout_at(ends):
                 kept, chunks = await self._begin(question, passages)
-            if dropped := len(passages) - kept:
-                yield Delta("", dropped)
             async with chunks:
+                if dropped := len(passages) - kept:
+                    yield Delta("", dropped)
                 finished = False
                 while now() < ends:
                     async with asyncio.timeout_at(ends):
@@ -68,18 +83,13 @@ class OpenAIModel:
                         break
                     for choice in chunk.choices[:1]:
                         finished = finished or choice.finish_reason is not None
-                        if choice.delta.content:
-                            yield Delta(choice.delta.content)
+                        if text := choice.delta.content:
+                            yield Delta(_text(text))
                 else:
                     raise TimeoutError("the time for the answer is over")
                 if not finished:
                     raise Transient("endpoint broke the stream off", reason="cut")
-        except (
-            openai.OpenAIError,
-            httpx.HTTPError,
-            TimeoutError,
-            ValueError,
-        ) as error:
+        except _TROUBLE as error:
             raise _translate(error) from error
 
     async def _begin(
@@ -127,11 +137,13 @@ class OpenAIModel:
             return self._window.tokens
         tokens = None
         try:
-            listed = await self._opened.models.list(timeout=min(LOOK_UP, self._settings.first_token_timeout))
-            for model in listed.data:
-                length = getattr(model, "max_model_len", None)  # vLLM's own field
-                if model.id == self.name and isinstance(length, int):
-                    tokens = length
+            response = await self._opened.get(
+                "/models", cast_to=httpx.Response, options={"timeout": min(LOOK_UP, self._settings.first_token_timeout)}
+            )
+            listing = msgspec.json.decode(response.content, type=_Listing)
+            tokens = next((each.max_model_len for each in listing.data if each.id == self.name), None)
+        except msgspec.MsgspecError:
+            pass  # no list of models: the question itself will tell whether this is a chat endpoint
         except openai.APIStatusError as error:
             if error.status_code >= 429:  # the question itself would fare no better
                 raise
@@ -142,6 +154,12 @@ class OpenAIModel:
     def _opened(self) -> openai.AsyncOpenAI:
         assert self._client is not None, "open first"
         return self._client
+
+
+def _text(content: object) -> str:
+    if not isinstance(content, str):
+        raise TypeError(f"a piece of text that is {type(content).__name__}")
+    return content
 
 
 def _translate(error: Exception) -> ConnectorError:
@@ -166,8 +184,8 @@ def _translate(error: Exception) -> ConnectorError:
                 f"endpoint does not know the model: check FRESHET_LLM_MODEL and FRESHET_LLM_URL ({error})",
                 reason="model",
             )
-        case ValueError():
-            return Transient(f"endpoint failed: it sent what is no JSON ({error})", reason="endpoint")
+        case ValueError() | TypeError() | AttributeError():
+            return Transient(f"endpoint failed: it sent no chat completion ({error!r})", reason="endpoint")
         case openai.APIStatusError() if error.status_code < 500:
             return Permanent(f"endpoint refuses the request: {error}", reason="request")
         case _:

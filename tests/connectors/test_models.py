@@ -160,6 +160,38 @@ async def test_time_runs_out_in_the_model_and_not_in_its_reader() -> None:
                 await asyncio.sleep(0.4)  # is not interrupted; the next piece comes too late
 
 
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("text/html", b"<html>Welcome</html>"),
+        ("application/json", b'{"data": [1, null]}'),
+        ("text/event-stream", b"data: []\n\n"),
+        ("text/event-stream", b'data: {"choices": [{"delta": null}]}\n\n'),
+        ("text/event-stream", b'data: {"choices": [{"delta": {"content": 7}, "finish_reason": "stop"}]}\n\n'),
+        ("text/event-stream", b'data: {"error": {"message": "out of memory"}}\n\n'),
+    ],
+)
+async def test_what_is_no_chat_endpoint_is_transient(media: str, body: bytes) -> None:
+    """An address where something else answers, whatever it sends, is a failure like any other."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    model = OpenAIModel(Llm(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", model="m"))
+    await model.open()
+    try:
+        with pytest.raises(Transient):
+            await told(model, "What colour?", "The valve is green.")
+    finally:
+        await model.close()
+        server.close()
+
+
 async def test_quotes_are_cited_and_near() -> None:
     """Quoting takes the nearest place of each passage, cites it, and says nothing when nothing is near."""
     model = Extractive(HashingEncoder())
