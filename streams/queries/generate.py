@@ -50,13 +50,13 @@ class Generate:
         passages = [p for p in retrieval.passages if p.score >= self._settings.min_score]
         failed: list[str] = []
         for rung, model in enumerate(self._models):
+            ends = self._ends(rung, hop)
             for attempt in range(1, TRIES + 1):
                 teller = Teller(hop, "generate", self._clock)
                 if hop.expired(self._clock.now()):
                     metrics.answers_total.labels("expired").inc()
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
                 await self._publish([teller.event("generating", {"model": model.name})])
-                ends = self._ends(rung, hop)
                 try:
                     text, kept = await self._stream(model, teller, retrieval.question, passages, ends)
                 except ConnectorError as error:

@@ -93,6 +93,13 @@ async def test_a_model_leaves_time_for_the_next() -> None:
     assert 9.5 < model.given[1] <= 10.0
 
 
+async def test_tries_share_one_limit() -> None:
+    """What the first try and the pause took is missing from the second, and not from the models further down."""
+    model = Scripted(Overloaded("busy", retry_after=1.0))
+    await asked(model, seconds=4.0)
+    assert model.given[0] <= 3.0 and model.given[0] - model.given[1] >= 1.0
+
+
 async def test_no_model_is_an_error_with_the_reasons() -> None:
     """Where nothing is left to answer, the job ends with an error that names what each model failed of."""
     error = (await asked(Scripted(Permanent("no", reason="model")), alone=True))[-1]
