@@ -4,7 +4,7 @@ Every method may raise :class:`connectors.errors.ConnectorError` and nothing els
 after a failure; ``close`` is safe at any time.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -338,9 +338,13 @@ class LaneBoard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer's text."""
+    """A piece of an answer's text.
+
+    ``dropped`` stands on the first piece: how many passages, from the last one on, the model did not get to see.
+    """
 
     text: str
+    dropped: int = 0
 
 
 class AnswerModel(Protocol):
@@ -355,5 +359,5 @@ class AnswerModel(Protocol):
 
     async def close(self) -> None: ...
 
-    def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncIterator[Delta]:
+    def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
         """Yield the answer's text piece by piece, within ``seconds``."""

@@ -212,6 +212,9 @@ class Llm(_Branch):
     model: str | None = Field(None, description="Model name to ask for.")
     api_key: SecretStr | None = Field(None, description="API key.")
     max_tokens: int = Field(512, ge=1, description="Most tokens in an answer.")
+    context_tokens: int | None = Field(
+        None, ge=256, description="Context window of the model; unset, it is asked for at `/v1/models`."
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
     first_token_timeout: float = Field(20.0, gt=0, description="Longest silence before or between tokens, s.")
 

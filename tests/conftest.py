@@ -25,6 +25,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `vllm` run only where they are asked for: `make test-vllm`."""
+    if "vllm" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("vllm")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("vllm")]
+
+
 @contextmanager
 def running_servers() -> Iterator[dict[str, str]]:
     """Real Kafka, Weaviate and Redis: started here, and stopped here unless they ran before."""

@@ -5,7 +5,7 @@ Needs nothing from outside but the encoder.  Delivery: the same question and pas
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import Transient
@@ -44,7 +44,7 @@ class Extractive:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncIterator[Delta]:
+    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
         """The best place of each of the best passages, in the passages' order; nothing when none is near enough."""
         candidates = [q for n, p in enumerate(passages, 1) for q in quotes(n, p.text)][:_MOST_CANDIDATES]
         if not candidates:

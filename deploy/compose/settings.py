@@ -37,6 +37,7 @@ def application() -> dict[str, object]:
             f"kafka:{_KAFKA_INSIDE}", "weaviate:8080", "weaviate:50051", "redis-state:6379", "redis-cache:6379"
         ),
         "FRESHET_GATEWAY_HOST": "0.0.0.0",  # of the container; the host publishes it on loopback
+        "FRESHET_API_BEHIND_PROXY": "true",  # published on loopback only; beyond it, API keys (docs/security.md)
         "FRESHET_GATEWAY_PORT": Ports().gateway,
         "FRESHET_METRICS_HOST": "0.0.0.0",
         "FRESHET_METRICS_PORT": METRICS_PORT,

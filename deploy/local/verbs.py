@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TextIO
 
+from deploy.local import vllm
 from deploy.local.cache import remove_tree
 from deploy.local.environment import child_environment, is_external
 from deploy.local.failures import StepFailed
@@ -64,6 +65,13 @@ def _test(environment: Environment, arguments: list[str]) -> int:
     _become([str(_PYTHON), "-m", "pytest", *extra, *arguments], environment)
 
 
+def _test_vllm(environment: Environment, arguments: list[str]) -> int:
+    vllm.require_platform()
+    set_up(environment, ("weaviate", "python", "kafka", "java", "redis", "vllm"))
+    extra = shlex.split(environment.get("ARGS", ""))
+    _become([str(_PYTHON), "-m", "pytest", "-m", "vllm", "tests/vllm", *extra, *arguments], environment)
+
+
 def _up(environment: Environment, arguments: list[str]) -> int:
     _all_parts(environment)
     _become([str(_FRESHET), "stack", "up", *arguments], environment)
@@ -112,6 +120,7 @@ VERBS: dict[str, Callable[[Environment, list[str]], int]] = {
     "parts": _parts,
     "demo": _demo,
     "test": _test,
+    "test-vllm": _test_vllm,
     "up": _up,
     "down": _stack("down"),
     "status": _stack("status"),

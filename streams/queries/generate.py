@@ -1,17 +1,18 @@
 """Write the answer from the passages.
 
 Reads ``retrievals``, writes ``answers``.  Rejects what is not a retrieval.  Repeating is harmless: it is a new
-attempt, and readers follow the attempt that began last.  When a model fails, the next one of the ladder answers, and
-the answer says so.
+attempt, and readers follow the attempt that began last.  A model that is away or busy is tried again while the deadline
+allows; then the next one of the ladder answers, and the answer says so.
 """
 
 import re
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import msgspec
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, Overloaded, Transient
 from connectors.ports import AnswerModel
 from runtime import metrics
 from runtime.clock import Clock
@@ -25,6 +26,9 @@ from topics.queries import Answer, Citation, Passage, Retrieval
 
 log = logger(__name__)
 COALESCE = 0.03  # seconds of tokens that share a record
+TRIES = 3  # of one model, for one answer
+PAUSE = 0.25  # seconds before the second try, twice that before the third; an endpoint may ask for more
+RESERVE = 2.0  # seconds kept for the models further down the ladder, or a quarter of what is left
 NOT_FOUND = "Not found in the documents."
 _MARKER = re.compile(r"\s?\[(\d{1,3})\]")
 
@@ -44,41 +48,69 @@ class Generate:
             return Refuse(str(error), "undecodable")
         started = time.perf_counter()
         passages = [p for p in retrieval.passages if p.score >= self._settings.min_score]
-        degraded = list(retrieval.degraded)
+        failed: list[str] = []
         for rung, model in enumerate(self._models):
-            teller = Teller(hop, "generate", self._clock)
-            if hop.expired(self._clock.now()):
-                metrics.answers_total.labels("expired").inc()
-                return Emit([teller.error("expired", "the deadline passed before generation began")])
-            await self._publish([teller.event("generating", {"model": model.name})])
-            try:
-                text = await self._stream(model, teller, retrieval.question, passages, hop) if passages else NOT_FOUND
-            except ConnectorError as error:
-                log.warning("model failed", model=model.name, reason=error.reason, error=str(error)[:300])
-                degraded.append(f"model-{rung}:{error.reason}")
-                metrics.degraded_total.labels(f"model-{rung}").inc()
-                continue
-            retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
-            metrics.generation_latency_ms.observe(retrieval.timings["generate"])
-            metrics.answers_total.labels("answered" if passages else "not-found").inc()
-            answer = self._answer(text, passages, retrieval, model.name, degraded)
-            return Emit([teller.event("answer", msgspec.to_builtins(answer))])
+            ends = self._ends(rung, hop)
+            for attempt in range(1, TRIES + 1):
+                teller = Teller(hop, "generate", self._clock)
+                if hop.expired(self._clock.now()):
+                    metrics.answers_total.labels("expired").inc()
+                    return Emit([teller.error("expired", "the deadline passed before an answer was there")])
+                await self._publish([teller.event("generating", {"model": model.name})])
+                try:
+                    text, kept = await self._stream(model, teller, retrieval.question, passages, ends)
+                except ConnectorError as error:
+                    log.warning(
+                        "model failed", model=model.name, attempt=attempt, reason=error.reason, error=str(error)[:300]
+                    )
+                    pause = _pause(error, attempt)
+                    if pause is not None and self._clock.now() + pause < ends:
+                        metrics.generation_retries.labels(error.reason).inc()
+                        await self._clock.sleep(pause)
+                        continue
+                    failed.append(f"model-{rung}:{error.reason}")
+                    metrics.degraded_total.labels(f"model-{rung}").inc()
+                    break
+                retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
+                metrics.generation_latency_ms.observe(retrieval.timings["generate"])
+                metrics.answers_total.labels("answered" if passages else "not-found").inc()
+                degraded = [*retrieval.degraded, *failed]
+                if dropped := len(passages) - len(kept):
+                    metrics.degraded_total.labels("passages-dropped").inc()
+                    degraded.append(f"passages-dropped:{dropped}")
+                answer = self._answer(text, kept, retrieval, model.name, degraded)
+                return Emit([teller.event("answer", msgspec.to_builtins(answer))])
         metrics.answers_total.labels("failed").inc()
-        return Emit([Teller(hop, "generate", self._clock).error("unavailable", "no model could answer")])
+        message = f"no model could answer ({', '.join(failed)})"
+        return Emit([Teller(hop, "generate", self._clock).error("unavailable", message)])
+
+    def _ends(self, rung: int, hop: Hop) -> float:
+        """When a model must be done, so that those further down can still answer before the deadline."""
+        now = self._clock.now()
+        left = hop.remaining(now)
+        return now + (left if rung == len(self._models) - 1 else left - min(RESERVE, left / 4))
 
     async def _stream(
-        self, model: AnswerModel, teller: Teller, question: str, passages: Sequence[Passage], hop: Hop
-    ) -> str:
-        """Pass tokens on as they come, several in a record when they come fast; returns the whole text."""
+        self, model: AnswerModel, teller: Teller, question: str, passages: list[Passage], ends: float
+    ) -> tuple[str, list[Passage]]:
+        """Pass tokens on as they come, several in a record when they come fast.
+
+        Returns the whole text, and the passages that the model saw.
+        """
+        if not passages:
+            return NOT_FOUND, passages
         whole, pending, sent = "", "", 0.0
-        async for delta in model.stream(question, passages, hop.remaining(self._clock.now())):
-            whole, pending = whole + delta.text, pending + delta.text
-            if pending and time.monotonic() - sent >= COALESCE:
-                await self._publish([teller.event("token", {"text": pending})])
-                pending, sent = "", time.monotonic()
+        async with aclosing(model.stream(question, passages, ends - self._clock.now())) as deltas:
+            async for delta in deltas:
+                if delta.dropped:
+                    passages = passages[: -delta.dropped]
+                whole, pending = whole + delta.text, pending + delta.text
+                if pending and time.monotonic() - sent >= COALESCE:
+                    await self._publish([teller.event("token", {"text": pending})])
+                    pending, sent = "", time.monotonic()
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
-        return whole
+        return whole, passages
 
     def _answer(
         self, text: str, passages: Sequence[Passage], retrieval: Retrieval, model: str, degraded: list[str]
@@ -91,12 +123,22 @@ class Generate:
             citations=citations,
             model=model,
             generation=retrieval.generation,
-            documents={p.doc_id: p.version for p in retrieval.passages},
+            documents={p.doc_id: p.version for p in passages},
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
             degraded=degraded,
             lacking=retrieval.lacking,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
+
+
+def _pause(error: ConnectorError, attempt: int) -> float | None:
+    """Seconds until the same model is worth another try; None where it is not.
+
+    Silence is not: it has cost the most already, and an endpoint that hangs goes on hanging.
+    """
+    if attempt == TRIES or not isinstance(error, Transient) or error.reason == "timeout":
+        return None
+    return error.retry_after if isinstance(error, Overloaded) else PAUSE * 2 ** (attempt - 1)
 
 
 def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:

@@ -2,17 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from connectors.errors import Transient
-from connectors.ports import Delta, Hit, Visible
+from connectors.ports import Hit, Visible
 from runtime.settings import Documents, Settings
-from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
 from topics.identity import DocumentRef, Token
-from topics.queries import AnswerEvent, Passage
+from topics.queries import AnswerEvent
 
 DOCS = {
     "pumps": b"The red pump moves water at night. It needs oil twice a year.",
@@ -101,32 +99,6 @@ async def test_answers_before_an_audit_say_so() -> None:
     assert last(await lanes.ask("Where was the green valve built?")).data["degraded"] == ["unaudited"]
     await lanes.manifests.trust("away too long")
     assert not last(await lanes.ask("Where was the green valve built?")).data.get("degraded")
-
-
-class Breaking:
-    """A model that dies in mid-stream."""
-
-    name = "breaking"
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncIterator[Delta]:
-        yield Delta("Half of a ")
-        raise Transient("cut", reason="endpoint")
-
-
-async def test_the_next_model_of_the_ladder_answers_and_says_so() -> None:
-    """When a model fails in mid-stream the next one answers, as a new attempt, and the answer names the rung."""
-    lanes = await filled()
-    lanes.generate = Generate(lanes.settings.queries, [Breaking(), *lanes.generate._models], lanes.publish, lanes.clock)
-    events = await lanes.ask("Where was the green valve built?")
-    answer = last(events)
-    assert answer.data["degraded"] == ["model-0:endpoint"] and "Oslo" in answer.data["text"]
-    half = [e for e in events if e.type == "token" and e.data["text"].startswith("Half")]
-    assert len(half) == 1 and half[0].attempt != answer.attempt
-    assert "Half" not in answer.data["text"]
 
 
 async def test_a_flip_during_the_search_never_shows_half() -> None:

@@ -1,0 +1,61 @@
+"""A real vLLM with a model of our making, a proxy before it that makes trouble, and a whole system behind that."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.cache import cache_folder
+from deploy.local.own_stack import own_stack
+from deploy.local.state import state_folder
+from deploy.local.vllm import python_of, serving
+from runtime.settings import Settings
+from tests.e2e.conftest import E2E_PORT_BASE, System
+from tests.vllm.faults import Faults
+from tests.vllm.tiny_llama import make
+
+BEHIND_E2E = 200  # ports from those of the end-to-end tests to ours; server and proxy are two and one below
+KEY = "a-key-of-the-tests"
+MODEL = "tiny"
+
+
+def _port_base() -> int:
+    return int(os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)) + BEHIND_E2E
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+    """The proxy, before a server that runs."""
+    model = tmp_path_factory.mktemp("model")
+    make(model)
+    port, log = _port_base() - 2, Path(state_folder().folder) / "vllm.log"
+    options = ("--served-model-name", MODEL, "--max-model-len", "1024", "--api-key", KEY)
+    python = python_of(cache_folder(os.environ))
+    with serving(python, model, port, log, os.environ, print, *options), Faults(_port_base() - 1, port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def endpoint(faults: Faults) -> Faults:
+    """The proxy with nothing planned."""
+    faults.plan()
+    return faults
+
+
+@pytest.fixture(scope="session")
+def system(faults: Faults) -> Iterator[System]:
+    """Servers, workers and gateway, which know the proxy as their language model."""
+    settings = {
+        "FRESHET_LLM_URL": faults.url,
+        "FRESHET_LLM_MODEL": MODEL,
+        "FRESHET_LLM_API_KEY": KEY,
+        "FRESHET_LLM_MAX_TOKENS": "64",
+        "FRESHET_QUERIES_MIN_SCORE": "0",
+    }
+    with (
+        own_stack("vllm", str(_port_base()), settings) as stack,
+        httpx.Client(base_url=stack.door, timeout=60) as http,
+    ):
+        yield System(stack, Settings.from_env(stack.environment), http)

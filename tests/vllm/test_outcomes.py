@@ -1,0 +1,136 @@
+"""Each way in which a real vLLM, or the way to it, fails: what is tried again, and what the user gets."""
+
+import time
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from connectors.errors import Permanent
+from connectors.models.openai_http import OpenAIModel
+from runtime.settings import Llm, Queries, Settings
+from streams.queries.generate import Generate
+from tests.flow.inline import Lanes
+from tests.vllm.conftest import KEY, MODEL
+from tests.vllm.faults import Faults
+from tests.vllm.tiny_llama import SENTENCE
+from topics.queries import AnswerEvent
+
+pytestmark = pytest.mark.vllm
+QUESTION = "Where was the green valve built?"
+TEXT = "The green valve was built in Oslo in dock {n}. It closes by hand. "
+
+
+async def ask(faults: Faults, *, seconds: float = 10.0, documents: int = 3, words: int = 14, **llm: Any) -> AnswerEvent:
+    """Ask through the real stages, with the endpoint first on the ladder; the job's last event."""
+    return (await follow(faults, seconds=seconds, documents=documents, words=words, **llm))[-1]
+
+
+async def follow(faults: Faults, *, seconds: float, documents: int, words: int, **llm: Any) -> list[AnswerEvent]:
+    lanes = Lanes(Settings(queries=Queries(min_score=-1, k=documents)))
+    for n in range(documents):
+        text = (TEXT.format(n=n) * (1 + words // 14)).encode()
+        await lanes.put(f"valve-{n}", text, content_type=b"text/plain")
+    wanted = {"model": MODEL, "api_key": SecretStr(KEY), "max_tokens": 64, "first_token_timeout": 3.0} | llm
+    model = OpenAIModel(Llm(url=faults.url, **wanted))
+    await model.open()
+    lanes.generate = Generate(lanes.settings.queries, [model, *lanes.generate._models], lanes.publish, lanes.clock)
+    try:
+        return await lanes.ask(QUESTION, seconds=seconds, k=documents)
+    finally:
+        await model.close()
+
+
+def is_whole(answer: AnswerEvent) -> bool:
+    """Whether the model's own answer arrived, with nothing to apologise for."""
+    return answer.data["model"] == MODEL and answer.data["text"] == SENTENCE and not answer.data.get("degraded")
+
+
+def is_quoted(answer: AnswerEvent, label: str) -> bool:
+    """Whether the answer was quoted instead, and says why."""
+    return answer.data["model"] == "extractive" and "Oslo" in answer.data["text"] and answer.data["degraded"] == [label]
+
+
+async def test_a_healthy_endpoint_answers(endpoint: Faults) -> None:
+    """The model's text arrives whole and once, and each marker in it is a citation."""
+    answer = await ask(endpoint)
+    assert is_whole(answer) and endpoint.asked == 1
+    assert [citation["marker"] for citation in answer.data["citations"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "says"),
+    [({"model": "nobody"}, "model", "FRESHET_LLM_MODEL"), ({"api_key": SecretStr("no")}, "key", "FRESHET_LLM_API_KEY")],
+)
+async def test_wrong_settings_are_told_once(endpoint: Faults, wrong: dict[str, Any], reason: str, says: str) -> None:
+    """A wrong model name or key: asked once, quoted instead, and the log names the setting and never the key."""
+    assert is_quoted(await ask(endpoint, **wrong), f"model-0:{reason}") and endpoint.asked == 1
+    model = OpenAIModel(Llm(url=endpoint.url, **({"model": MODEL, "api_key": SecretStr(KEY)} | wrong)))
+    await model.open()
+    with pytest.raises(Permanent, match=says) as failure:
+        _ = [delta async for delta in model.stream(QUESTION, [], 10)]
+    await model.close()
+    assert KEY not in str(failure.value)
+
+
+async def test_too_many_requests(endpoint: Faults) -> None:
+    """429 with a wait that fits is waited for and answered; with one that does not, it is quoted at once."""
+    endpoint.plan(429, retry_after=1)
+    began = time.monotonic()
+    assert is_whole(await ask(endpoint)) and endpoint.asked == 2 and time.monotonic() - began > 1
+    endpoint.plan(429, retry_after=60)
+    assert is_quoted(await ask(endpoint), "model-0:overloaded") and endpoint.asked == 1
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(500, "endpoint"), ("cut", "cut")])
+async def test_what_passes_is_tried_again(endpoint: Faults, fault: int | str, reason: str) -> None:
+    """500 and a stream cut in the middle: once or twice, the answer is whole all the same; thrice, it is quoted."""
+    endpoint.plan(fault, fault)
+    assert is_whole(await ask(endpoint)) and endpoint.asked == 3
+    endpoint.plan(fault, fault, fault, fault)
+    assert is_quoted(await ask(endpoint), f"model-0:{reason}") and endpoint.asked == 3
+
+
+@pytest.mark.parametrize("fault", ["silence", "stall"])
+async def test_silence_ends_before_the_deadline(endpoint: Faults, fault: str) -> None:
+    """An endpoint that says nothing, or nothing more, is left in time to quote, by its own limit or the question's."""
+    for seconds, silence in ((10.0, 1.0), (4.0, 20.0)):
+        endpoint.plan(fault)
+        began = time.monotonic()
+        answer = await ask(endpoint, seconds=seconds, first_token_timeout=silence)
+        assert is_quoted(answer, "model-0:timeout") and endpoint.asked == 1
+        assert time.monotonic() - began < 4.0
+
+
+def dropped(answer: AnswerEvent, documents: int) -> int:
+    """How many passages the answer says were dropped, once its citations and receipt were seen to agree."""
+    (label,) = answer.data["degraded"]
+    name, _, count = label.partition(":")
+    kept = documents - int(count)
+    assert name == "passages-dropped" and answer.data["model"] == MODEL and len(answer.data["documents"]) == kept
+    assert [citation["marker"] for citation in answer.data["citations"]] == list(range(1, min(kept, 3) + 1))
+    assert ("[3]" in answer.data["text"]) == (kept >= 3)
+    return int(count)
+
+
+async def test_a_long_prompt_loses_its_weakest_passages(endpoint: Faults) -> None:
+    """The window is learnt from the endpoint, so the first request fits; what was dropped is told and not cited."""
+    assert dropped(await ask(endpoint, documents=5, words=180), 5) >= 3 and endpoint.asked == 1
+
+
+async def test_a_refusal_tells_the_window(endpoint: Faults) -> None:
+    """Where the endpoint lists no window, its refusal does, and the second request fits."""
+    endpoint.plan(lists_models=False)
+    assert dropped(await ask(endpoint, documents=10, words=180), 10) >= 7 and endpoint.asked == 2
+
+
+async def test_a_window_set_too_large_still_ends_well(endpoint: Faults) -> None:
+    """With a window set that the endpoint has not, the prompt is made shorter until it is taken."""
+    answer = await ask(endpoint, documents=10, words=180, context_tokens=100_000)
+    assert dropped(answer, 10) >= 4 and 2 <= endpoint.asked <= 4
+
+
+async def test_a_window_for_nothing_is_quoted(endpoint: Faults) -> None:
+    """When not even the best passage fits, the endpoint is not asked at all."""
+    answer = await ask(endpoint, documents=2, words=180, context_tokens=256)
+    assert is_quoted(answer, "model-0:window") and endpoint.asked == 0
