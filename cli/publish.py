@@ -28,19 +28,10 @@ from connectors.errors import ConnectorError
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
+from topics.media_types import BY_SUFFIX
 
 console = Console(highlight=False)
 PATIENCE = 120.0  # seconds that one document may keep the others waiting
-MEDIA_TYPES = {
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".txt": "text/plain",
-    ".text": "text/plain",
-    ".rst": "text/plain",
-    "": "text/plain",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +96,10 @@ def find(paths: list[Path], root: Path | None, summary: Summary) -> Iterator[Sou
             relative = path.resolve().relative_to(base.resolve())
             if any(part.startswith(".") for part in relative.parts):
                 summary.skip("hidden")
-            elif path.suffix.lower() not in MEDIA_TYPES:
+            elif path.suffix.lower() not in BY_SUFFIX:
                 summary.skip(f"no reader for {path.suffix}")
             else:
-                yield Source(path, relative.as_posix(), MEDIA_TYPES[path.suffix.lower()])
+                yield Source(path, relative.as_posix(), BY_SUFFIX[path.suffix.lower()])
 
 
 def send(settings: Settings, sources: list[Source], tenant: str, force: bool, summary: Summary) -> None:

@@ -22,6 +22,7 @@ from topics.codec import encode, schema_header
 from topics.documents import Document
 from topics.headers import CONTENT_TYPE
 from topics.identity import DocumentRef, IdentityError, Token, check_doc_id
+from topics.media_types import READ, SEEN_AS
 
 RAW_ID = "freshet-raw-id"  # key in the request's state: the id as it stands in the path, still percent-encoded
 MAX_PAGE = 1000
@@ -112,7 +113,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         opt={
             "doc": Doc(
                 gives={202: {JSON: Accepted}},
-                takes={JSON: DocumentBody, "text/plain": None, "text/markdown": None, "text/html": None},
+                takes={JSON: DocumentBody, **dict.fromkeys(READ)},
                 parameters=_PUT_PARAMETERS,
                 problems=("malformed", "too-large", "unsupported-media-type", "invalid", "unavailable"),
                 headers=_TOKEN,
@@ -126,7 +127,7 @@ def make_document_routes(settings: Settings, manifests: ManifestStore, door: Doc
         """
         doc_id = document_id(request)
         caller = caller_of(request.headers, settings.tenants)
-        media_type = content_type(request)
+        media_type = content_type(request, (JSON, *SEEN_AS))
         beside = read_parameters(request.query_params, max_keys)
         body = await read_body(request, limit, "a document")
         headers = published_headers(beside, caller.traceparent)

@@ -27,6 +27,7 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     from connectors.encoders.weights import resolve
     from streams.documents.chunk import Chunk
     from streams.documents.deferrals import ThroughTheLane
+    from streams.documents.formats.readers import Readers
     from streams.documents.parts import vector_room
 
     control = build.epoch_log(settings)
@@ -36,7 +37,8 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     weights = resolve(settings.encoder.model)
     room = vector_room(weights.dimension)
     count = TokenCounter(weights.folder)
-    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs)
+    readers = Readers(settings.documents)
+    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs, readers)
     return Stage(
         name="chunk",
         reads=BY_NAME["chunk"].reads,
@@ -45,7 +47,11 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         batch=min(CHUNK_BATCH, settings.documents.batch),
         linger=settings.documents.linger,
         deferrals=ThroughTheLane("chunk", registry.CHUNKS, stage.identify, manifests, settings.kafka.partitions),
-        ports=[Port("manifests", manifests.open, manifests.close), Port("control", control.open, control.close)],
+        ports=[
+            Port("manifests", manifests.open, manifests.close),
+            Port("control", control.open, control.close),
+            Port("readers", _at_once, readers.close),
+        ],
         later=[registry.documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
         partitions=settings.kafka.partitions,
         until=partial(control.wait_for_more, epochs),
@@ -174,7 +180,7 @@ def _if_there(open_: Hook) -> Hook:
 
 
 async def _at_once() -> None:
-    """What runs beside a stage opens what it needs itself, so that the stage need not wait for it."""
+    """What opens by itself when it is needed: the stage need not wait for it."""
 
 
 _BUILDERS: dict[str, Build] = {

@@ -1,0 +1,82 @@
+"""The process that reads documents: takes one after another on its input, answers on its output.
+
+It lives within limits that the system enforces, so that the worst a document can do is end it.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+import msgspec
+
+from streams.documents.formats.read import read
+from streams.documents.refused import Refused
+from streams.documents.text.blocks import Parsed
+
+GRACE = 10  # seconds beyond the limit; whoever started it has ended it by then, unless that one was killed
+_LENGTH = struct.Struct(">I")
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A document to read."""
+
+    body: bytes
+    media_type: str
+    seconds: float
+    most: int
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was read, or why it was not; ``exhausted`` where memory did not suffice."""
+
+    parsed: Parsed | None = None
+    refused: str = ""
+    exhausted: bool = False
+
+
+def main(read: Callable[[bytes, str, int], Parsed] = read) -> None:
+    """Serve until the input ends; the first argument is how many bytes of memory may be had."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    limit_memory(int(sys.argv[1]))
+    encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Task).decode
+    _send(answers, b"")  # ready
+    while frame := _receive(sys.stdin.buffer):
+        task = decode(frame)
+        signal.alarm(int(task.seconds) + GRACE)  # ends the process, whatever it is doing
+        try:
+            answer = encode(Answer(read(task.body, task.media_type, task.most)))
+        except Refused as refused:
+            answer = encode(Answer(refused=refused.reason))
+        except MemoryError:
+            answer = encode(Answer(exhausted=True))
+        signal.alarm(0)
+        _send(answers, answer)
+
+
+def limit_memory(most: int) -> None:
+    """Where the system knows such limits: Linux does, macOS takes none."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
+        score.write("1000")  # where the machine itself runs out, this goes first
+
+
+def _send(stream: BinaryIO, frame: bytes) -> None:
+    stream.write(_LENGTH.pack(len(frame)) + frame)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> bytes:
+    head = stream.read(_LENGTH.size)
+    return stream.read(*_LENGTH.unpack(head)) if len(head) == _LENGTH.size else b""
+
+
+if __name__ == "__main__":
+    main()
