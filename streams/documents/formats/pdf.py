@@ -47,7 +47,8 @@ def read_pdf(body: bytes) -> Parsed:
     try:
         document = pypdfium2.PdfDocument(body)
     except pypdfium2.PdfiumError as error:
-        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+        # The code alone may be that of an earlier document: PDFium keeps it.
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD and b"/Encrypt" in body:
             raise Refused("the PDF is encrypted: publish it without its password") from None
         raise Refused("this is no PDF, or a damaged one: does it open in a viewer?") from None
     with closing(document):

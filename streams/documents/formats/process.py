@@ -32,27 +32,35 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was read, or why it was not; ``exhausted`` where memory did not suffice."""
+    """What was read, or why it was not.
+
+    ``exhausted``: memory did not suffice.  ``spent``: much of it was needed, so that the next should find a new process.
+    """
 
     parsed: Parsed | None = None
     refused: str = ""
     exhausted: bool = False
+    spent: bool = False
 
 
 def main(read: Callable[[bytes, str, int], Parsed] = read) -> None:
     """Serve until the input ends; the first argument is how many bytes of memory may be had."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    limit_memory(int(sys.argv[1]))
+    memory = int(sys.argv[1])
+    limit_memory(memory)
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Task).decode
     _send(answers, b"")  # ready
     while frame := _receive(sys.stdin.buffer):
         task = decode(frame)
         signal.alarm(int(task.seconds) + GRACE)  # ends the process, whatever it is doing
         try:
-            answer = encode(Answer(read(task.body, task.media_type, task.most)))
+            parsed = read(task.body, task.media_type, task.most)
+            answer = encode(Answer(parsed, spent=peak() * 2 > memory))
         except Refused as refused:
-            answer = encode(Answer(refused=refused.reason))
+            # What a library calls damaged may be whole, where memory ran short: C code seldom says so.
+            spent = peak() * 2 > memory
+            answer = encode(Answer(refused=refused.reason, exhausted=spent and bool(refused.__cause__), spent=spent))
         except MemoryError:
             answer = encode(Answer(exhausted=True))
         signal.alarm(0)
@@ -66,6 +74,12 @@ def limit_memory(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
         score.write("1000")  # where the machine itself runs out, this goes first
+
+
+def peak() -> int:
+    """Most bytes of memory that this process has had so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _send(stream: BinaryIO, frame: bytes) -> None:

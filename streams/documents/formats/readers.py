@@ -38,6 +38,7 @@ class Readers:
         self._free = asyncio.Semaphore(settings.readers)
         self._idle: list[Process] = []
         self._all: set[Process] = set()
+        self._closed = False
 
     async def read(self, body: bytes, media_type: str) -> Parsed:
         """Blocks of a document; :class:`Refused` where it has none to give, for whatever reason."""
@@ -49,16 +50,19 @@ class Readers:
             try:
                 return await self._run(await self._start(), task)
             except _Died as died:
+                self._check_open()
                 raise Refused(str(died)) from None
 
     async def close(self) -> None:
-        """End all processes, at work or not."""
+        """End all processes, at work or not; what they were reading is nobody's fault."""
+        self._closed = True
         for process in list(self._all):
             await self._end(process)
         self._idle.clear()
 
     async def _start(self) -> Process:
         """A process that is ready; what keeps one from starting is no fault of the document."""
+        self._check_open()
         command = (sys.executable, "-m", self._module, str(self._settings.read_memory_bytes))
         # No secret of ours is in the environment of a process that hostile bytes may take over.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -70,11 +74,18 @@ class Readers:
                 env=environment,
                 start_new_session=True,  # a Ctrl-C is for us: we end it
             )
-            self._all.add(process)
+        except OSError as error:
+            raise Transient(f"a reader process does not start: {error}", reason="reader") from error
+        self._all.add(process)
+        try:
             async with asyncio.timeout(START):
                 await _receive(process)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise Transient(f"a reader process does not start: {error!r}", reason="reader") from error
+        except BaseException as error:
+            await self._end(process)
+            if isinstance(error, (TimeoutError, asyncio.IncompleteReadError)):
+                self._check_open()
+                raise Transient(f"a reader process ended at its start: {error!r}", reason="reader") from error
+            raise
         return process
 
     async def _run(self, process: Process, task: bytes) -> Parsed:
@@ -97,10 +108,17 @@ class Readers:
         if answer.exhausted:
             await self._end(process)
             raise _Died(f"reading it takes more than {self._memory} of memory: divide it")
-        self._idle.append(process)
+        if answer.spent:
+            await self._end(process)
+        else:
+            self._idle.append(process)
         if answer.parsed is None:
             raise Refused(answer.refused)
         return answer.parsed
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Transient("the worker stops", reason="stopping")
 
     @property
     def _memory(self) -> str:

@@ -1,5 +1,6 @@
 """Files as ordinary programs write them, made by ordinary libraries."""
 
+import copy
 import io
 import zipfile
 from email.message import EmailMessage
@@ -99,13 +100,16 @@ def mail() -> EmailMessage:
     return message
 
 
-def unpacking_to(size: int, name: str) -> bytes:
-    """A small ZIP with an entry that unpacks to so many bytes."""
+def unpacking_to(mebibytes: int, name: str) -> bytes:
+    """A small ZIP whose entries, all of them one and the same place in it, unpack to so much."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package, package.open(name, "w", force_zip64=True) as entry:
-        piece = bytes(1 << 20)
-        for _ in range(size >> 20):
-            entry.write(piece)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr(name, bytes(1 << 20))
+        (entry,) = package.filelist
+        for number in range(1, mebibytes):
+            again = copy.copy(entry)
+            again.filename = f"{name}{number}"
+            package.filelist.append(again)
     return out.getvalue()
 
 
