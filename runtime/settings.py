@@ -108,7 +108,7 @@ class Documents(_Branch):
     )
     read_timeout: float = Field(30.0, gt=0, le=600, description="Longest that reading one such document may take, s.")
     read_memory_bytes: int = Field(
-        1024 * 1024 * 1024, ge=128 * 1024 * 1024, description="Most memory of such a process (on Linux)."
+        1024 * 1024 * 1024, ge=256 * 1024 * 1024, description="Most memory of such a process (on Linux)."
     )
     max_metadata_keys: int = Field(64, ge=0, le=512, description="Most metadata keys on one document.")
     max_filterable_keys: int = Field(256, ge=0, le=2048, description="Most distinct metadata keys in a generation.")

@@ -81,7 +81,7 @@ def read_document(
         check_kind(value, media_type)
         if charset is None and SEEN_AS[media_type] == HTML:
             charset = meta_charset(value)
-        document = _Inbound(text=decode_text(value, charset, "value"), media_type=media_type)
+        document = _Inbound(text=decode_text(value, charset, "value", detect=True), media_type=media_type)
     elif media_type in SEEN_AS:
         check_kind(value, media_type)
         document, body = _Inbound(text="", media_type=media_type), value

@@ -82,7 +82,7 @@ def _plain(part: EmailMessage) -> str:
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
     try:
-        return decode_text(payload, part.get_content_charset(), "the text")
+        return decode_text(payload, part.get_content_charset(), "the text", detect=True)
     except Refused:
         return payload.decode("cp1252", "replace")  # as mail readers do
 
@@ -104,7 +104,7 @@ def _attachment(part: EmailMessage, kind: str, name: str, read: Read, depth: int
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
     if known in TEXTS:
-        payload = decode_text(payload, part.get_content_charset(), "it").encode("utf-8", "replace")
+        payload = decode_text(payload, part.get_content_charset(), "it", detect=True).encode("utf-8", "replace")
     return read(payload, known)
 
 

@@ -10,6 +10,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -34,7 +35,7 @@ class Task(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was read, or why it was not.
 
-    ``exhausted``: memory did not suffice.  ``spent``: much of it was needed, so that the next should find a new process.
+    ``exhausted``: memory did not suffice.  ``spent``: much was needed, so that the next should find a new process.
     """
 
     parsed: Parsed | None = None
@@ -72,14 +73,17 @@ def limit_memory(most: int) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
-        score.write("1000")  # where the machine itself runs out, this goes first
+    with contextlib.suppress(OSError):  # where the machine itself runs out, this goes first
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def peak() -> int:
-    """Most bytes of memory that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """Most bytes that ever counted for the limit, 0 where there is none; rusage would begin with our parent's."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmPeak:")), 0)
 
 
 def _send(stream: BinaryIO, frame: bytes) -> None:

@@ -81,6 +81,37 @@ def test_charsets(body: bytes, content_type: bytes, text: str) -> None:
     assert read(body, {"content-type": content_type}).text == text
 
 
+WESTERN = "L'été dernier, les élèves ont visité le château près de la forêt; ça leur a beaucoup plu."
+RUSSIAN = "Цапля стоит у реки и ждёт маленькую рыбу, которая приходит утром вместе с туманом."  # noqa: RUF001
+JAPANESE = "サギは川のそばに立って、朝の小さな魚を待っています。とても静かな朝です。"
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        (WESTERN, "cp1252"),
+        ("Die Größe der Häuser überraschte die Mädchen, weil früher alles viel kleiner gewesen wäre.", "latin-1"),
+        ("He said “this isn’t right” — and left. The report was filed on the next day.", "cp1252"),  # noqa: RUF001
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        ("Ο ερωδιός στέκεται στο ποτάμι και περιμένει το μικρό ψάρι του πρωινού.", "iso8859-7"),  # noqa: RUF001
+        ("Czapla stoi nad rzeką i czeka na małą rybę, która przypływa rano. Źdźbło drży.", "cp1250"),
+        ("Plain words in two bytes each.", "utf-16-le"),
+        (WESTERN, "utf-16-be"),
+    ],
+)
+def test_charsets_that_tell_themselves(text: str, charset: str) -> None:
+    """Without a declaration a text is read in the charset in which it is a language."""
+    assert read(text.encode(charset), PLAIN).text == text
+
+
+@pytest.mark.parametrize("body", [JAPANESE.encode("shift_jis"), JAPANESE.encode("euc_jp"), bytes(range(1, 256))])
+def test_charsets_are_not_guessed(body: bytes) -> None:
+    """What could be one or another is refused, since a wrong guess would garble it unseen."""
+    assert "declare its charset" in refusal(body, PLAIN)
+    assert "declare its charset" in refusal(WESTERN.encode("cp1252"), {"content-type": b"text/plain; charset=utf-8"})
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "names"),
     [

@@ -150,7 +150,7 @@ async def test_nothing_behind_hostile_files_is_harmed() -> None:
                 assert len(found.blocks) < 10
             except Refused as refused:
                 assert any(word in refused.reason for word in ("longer", "memory", "damaged", "has text"))
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < 30
             assert (await readers.read(files.word(), DOCX)).title == "Handbook"
     finally:
         await readers.close()
