@@ -6,6 +6,7 @@ without an outline, lines that are larger than most.  A wide gap between lines e
 
 import ctypes
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,6 +24,7 @@ _LARGER = 1.15  # than most lines: a heading
 _GAP = 0.6  # of a line's height between two lines: another paragraph
 _MAX_HEADING = 120
 _RUNNING = 4  # pages: from so many on, lines that stand on most of them are headers and footers
+_NEWLINE = 10
 _HYPHEN = "\x02"  # how PDFium shows a hyphen that divides a word
 _NUMBER = re.compile(r"\d+")
 _Headings: TypeAlias = dict[int, dict[int, int]]  # by page and line: the rank of a heading
@@ -75,11 +77,11 @@ def _lines(page: pypdfium2.PdfPage) -> list[_Line]:
         lines: list[_Line] = []
         characters: list[str] = []
         first = 0
-        total = text.count_chars()
-        for place in range(total + 1):
-            character = chr(pdfium.FPDFText_GetUnicode(text, place)) if place < total else "\n"
-            if character != "\n":
-                characters.append(character)
+        handle, character_at = text.raw, pdfium.FPDFText_GetUnicode  # called for each character: no look-ups
+        codes = [character_at(handle, place) for place in range(text.count_chars())]
+        for place, code in enumerate([*codes, _NEWLINE]):
+            if code != _NEWLINE:
+                characters.append(chr(code) if code <= sys.maxunicode else "\ufffd")
                 continue
             found = "".join(characters).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             if found.strip():
