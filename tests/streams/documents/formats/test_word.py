@@ -4,6 +4,7 @@ import io
 
 import docx
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
 
 from streams.documents.formats.read import read
 from tests.streams.documents.formats import files
@@ -59,9 +60,9 @@ def test_what_word_writes(body: str, blocks: list[tuple[str, str]]) -> None:
 def test_styles_that_are_based_on_headings() -> None:
     """A style of one's own that is based on a heading makes headings; one that is its own base harms nobody."""
     document = docx.Document()
-    own = document.styles.add_style("Chapter", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH)
+    own = document.styles.add_style("Chapter", WD_STYLE_TYPE.PARAGRAPH)
     own.base_style = document.styles["Heading 2"]
-    odd = document.styles.add_style("Odd", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH)
+    odd = document.styles.add_style("Odd", WD_STYLE_TYPE.PARAGRAPH)
     odd.base_style = odd
     document.add_paragraph("First", style="Chapter")
     document.add_paragraph("Text.", style="Odd")
