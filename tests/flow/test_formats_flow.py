@@ -77,6 +77,21 @@ async def test_hostile_files_hold_nothing_up(lanes: Lanes) -> None:
     assert lanes.event("hangs").last_seen.status == "rejected"
 
 
+async def test_files_of_a_batch_are_read_side_by_side(lanes: Lanes) -> None:
+    """Hostile files of one batch hold what is behind them up for one limit, not for one each."""
+    lanes.readers = Readers(Documents(readers=4, read_timeout=3), SCRIPTED)
+    lanes.known(lanes.epochs)
+    for wave in range(2):  # the first starts the processes
+        written = [
+            lanes.write(lanes.epochs.newest, f"{wave}-{n}", b"sleep 60" if wave else b"say", content_type=MAIL.encode())
+            for n in range(4)
+        ]
+        began = time.monotonic()
+        await lanes.drain([record for record, _ in written])
+    assert 3 <= time.monotonic() - began < 3 * 3
+    assert len(lanes.refused) == 4
+
+
 async def test_a_file_that_becomes_unreadable_stays_as_it_was(lanes: Lanes) -> None:
     """A version that cannot be read leaves the one before it visible, and ends its token with the reason."""
     first = await lanes.put("tarn.pdf", files.pdf(), content_type=PDF.encode())
