@@ -32,6 +32,7 @@ from topics.media_types import BY_SUFFIX
 
 console = Console(highlight=False)
 PATIENCE = 120.0  # seconds that one document may keep the others waiting
+MEDIA_TYPES = BY_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,10 @@ def find(paths: list[Path], root: Path | None, summary: Summary) -> Iterator[Sou
             relative = path.resolve().relative_to(base.resolve())
             if any(part.startswith(".") for part in relative.parts):
                 summary.skip("hidden")
-            elif path.suffix.lower() not in BY_SUFFIX:
+            elif path.suffix.lower() not in MEDIA_TYPES:
                 summary.skip(f"no reader for {path.suffix}")
             else:
-                yield Source(path, relative.as_posix(), BY_SUFFIX[path.suffix.lower()])
+                yield Source(path, relative.as_posix(), MEDIA_TYPES[path.suffix.lower()])
 
 
 def send(settings: Settings, sources: list[Source], tenant: str, force: bool, summary: Summary) -> None:
