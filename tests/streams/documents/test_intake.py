@@ -120,7 +120,9 @@ def test_charsets_are_not_guessed(body: bytes) -> None:
         (b"caf\xe9", PLAIN, ["utf-8", "byte 3"]),
         (b"caf\xe9", {"content-type": b"text/plain; charset=unicode_escape"}, ["unicode_escape", "unknown"]),
         (b"GIF89a", {"content-type": b"image/gif"}, ["image/gif", "text/plain", "application/pdf"]),
-        (b"%PDF-1.7", PLAIN, ["text/plain", "is a PDF"]),
+        (b"%PDF-1.7\n1 0 obj", PLAIN, ["text/plain", "is a PDF"]),
+        (b"GIF89a\x01\0", {"content-type": b"text/csv"}, ["text/csv", "a picture"]),
+        (b"MZ\x90\0\3", PLAIN, ["text/plain", "a program"]),
         (b"PK\3\4", {"content-type": b"application/pdf"}, ["application/pdf", "a ZIP"]),
         (b"a\0b", PLAIN, ["text", "NUL"]),
         (b'{"text": "\\u0000"}', {}, ["text", "NUL"]),
@@ -159,6 +161,12 @@ def test_refusals_name_the_field(value: bytes, headers: dict[str, bytes], names:
     """What is wrong is said in a sentence that names it."""
     reason = refusal(value, headers)
     assert all(name in reason for name in names), reason
+
+
+@pytest.mark.parametrize("text", ["%PDF-1.7 is how they begin, then come objects.", "GIF89a and PNG", "MZ, the dog"])
+def test_texts_about_files_are_texts(text: str) -> None:
+    """A text that begins as a file of some kind does, and goes on as a text, is a text."""
+    assert read(text, PLAIN).text == text
 
 
 def test_metadata_keys_are_bounded() -> None:
