@@ -6,7 +6,6 @@ without an outline, lines that are larger than most.  A wide gap between lines e
 
 import ctypes
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,8 +23,7 @@ _LARGER = 1.15  # than most lines: a heading
 _GAP = 0.6  # of a line's height between two lines: another paragraph
 _MAX_HEADING = 120
 _RUNNING = 4  # pages: from so many on, lines that stand on most of them are headers and footers
-_NEWLINE = 10
-_HYPHEN = "\x02"  # how PDFium shows a hyphen that divides a word
+_HYPHEN = "\x02"  # what PDFium puts for a hyphen and a line's end within a word
 _NUMBER = re.compile(r"\d+")
 _Headings: TypeAlias = dict[int, dict[int, int]]  # by page and line: the rank of a heading
 _LEADERS = re.compile(r"(?: ?\.){4,}")
@@ -72,32 +70,18 @@ def read_pdf(body: bytes) -> Parsed:
 
 
 def _lines(page: pypdfium2.PdfPage) -> list[_Line]:
-    """Lines of a page; a word that was divided at a line's end is joined."""
+    """Lines of a page; a word that was divided at a line's end is whole."""
+    lines: list[_Line] = []
     with closing(page), closing(page.get_textpage()) as text:
-        lines: list[_Line] = []
-        characters: list[str] = []
-        first = 0
         handle, character_at = text.raw, pdfium.FPDFText_GetUnicode  # called for each character: no look-ups
-        codes = [character_at(handle, place) for place in range(text.count_chars())]
-        for place, code in enumerate([*codes, _NEWLINE]):
-            if code != _NEWLINE:
-                characters.append(chr(code) if code <= sys.maxunicode else "\ufffd")
-                continue
-            found = "".join(characters).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            if found.strip():
-                lines.append(_Line(found.replace("\r", ""), *_extent(text, first)))
-            characters.clear()
-            first = place + 1
-    joined: list[_Line] = []
-    for line in lines:
-        if joined and joined[-1].text.endswith(_HYPHEN):
-            joined[-1].text = joined[-1].text[:-1] + line.text.lstrip()
-            joined[-1].bottom = line.bottom
-        else:
-            joined.append(line)
-    for line in joined:
-        line.text = " ".join(_LEADERS.sub(" … ", line.text.replace(_HYPHEN, "-")).split())
-    return joined
+        characters = "".join(chr(character_at(handle, place)) for place in range(text.count_chars()))
+        first = 0
+        for line in characters.split("\n"):
+            if line and not line.isspace():
+                whole = line.replace(_HYPHEN, "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                lines.append(_Line(" ".join(_LEADERS.sub(" … ", whole).split()), *_extent(text, first)))
+            first += len(line) + 1
+    return lines
 
 
 def _extent(text: pypdfium2.PdfTextPage, character: int) -> tuple[float, float]:

@@ -53,6 +53,10 @@ class Readers:
                 self._check_open()
                 raise Refused(str(died)) from None
 
+    def processes(self) -> list[int]:
+        """Ids of those that run now."""
+        return [process.pid for process in self._all]
+
     async def close(self) -> None:
         """End all processes, at work or not; what they were reading is nobody's fault."""
         self._closed = True

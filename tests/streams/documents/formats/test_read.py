@@ -1,5 +1,6 @@
 """PDF, Word, PowerPoint, e-mail and CSV become the same kinds of blocks as text does."""
 
+import fpdf
 import msgspec
 import pytest
 
@@ -31,6 +32,17 @@ def test_pdf(outline: bool) -> None:
     assert blocks[2] == ("paragraph", "page 1 > Part a", "A second paragraph of page 1.")
     assert blocks[-1] == ("paragraph", "page 4 > Part d", "Egret 65 cm")
     assert not any("footer" in text for _, _, text in blocks)
+
+
+def test_pdf_words_are_joined() -> None:
+    """A word that is divided at a line's end is one word; a hyphen within a line stays."""
+    document = fpdf.FPDF()
+    document.add_page()
+    document.set_font("helvetica", size=11)
+    for line in ("A well-known heron and its behav-", "iour by the river."):
+        document.cell(0, 6, line, new_x="LMARGIN", new_y="NEXT")
+    (block,) = parsed(bytes(document.output()), PDF).blocks
+    assert block.text == "A well-known heron and its behaviour by the river."
 
 
 def test_word() -> None:

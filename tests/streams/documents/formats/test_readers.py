@@ -51,7 +51,7 @@ def alive(pid: int) -> bool:
 
 async def test_a_process_is_kept(readers: Readers) -> None:
     """One process reads one document after another, refused ones too; it starts with the first and ends with us."""
-    assert not readers._all
+    assert not readers.processes()
     pid, said = await read(readers, "say one")
     assert said == "one"
     assert await refusal(readers, "refuse no such page") == "no such page"
@@ -152,7 +152,7 @@ async def test_stopping_refuses_nothing(readers: Readers, used: bool) -> None:
         await read(readers, "say before")
     reading = asyncio.create_task(readers.read(b"sleep 60", PDF))
     async with asyncio.timeout(30):
-        while not readers._all:
+        while not readers.processes():
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     await readers.close()
