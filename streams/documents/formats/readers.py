@@ -22,12 +22,18 @@ from streams.documents.refused import Refused
 from streams.documents.text.blocks import Parsed
 
 START = 60.0  # seconds that Python may take to start
+_LONGEST = 256 * 1024 * 1024  # bytes of an answer: what a document may have, with all that stands around it
+_DYING = 5.0  # seconds that a process may take to end after its output did
 _LENGTH = struct.Struct(">I")
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Answer).decode
 
 
 class _Died(Exception):
     """The process ended, or ran out of memory, over a document."""
+
+
+class _Garbled(Exception):
+    """What came from the process is no answer."""
 
 
 class Readers:
@@ -103,9 +109,15 @@ class Readers:
                 f"reading it took longer than {limit:g} s and was stopped: divide it, or save it in a simpler form"
             ) from None
         except (OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(TimeoutError):  # a kill now would take its exit status from whom it is told to
+                async with asyncio.timeout(_DYING):
+                    await process.wait()
             number = -await self._end(process)
-            how = signal.Signals(number).name if number > 0 else f"exit {-number}"
+            how = {known.value: known.name for known in signal.Signals}.get(number, f"exit {-number}")
             raise _Died(f"its reader crashed ({how}): the file is damaged, or needs more than {self._memory}") from None
+        except _Garbled as garbled:
+            await self._end(process)
+            raise _Died(f"its reader lost its way ({garbled}): the file is damaged") from None
         except BaseException:  # cancelled: the answer that will still come is for nobody
             await self._end(process)
             raise
@@ -129,8 +141,9 @@ class Readers:
         return f"{self._settings.read_memory_bytes >> 20} MiB"
 
     async def _end(self, process: Process) -> int:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         self._all.discard(process)
         return await process.wait()
 
@@ -140,10 +153,15 @@ async def _exchange(process: Process, task: bytes) -> Answer:
     process.stdin.write(_LENGTH.pack(len(task)) + task)
     await process.stdin.drain()
     frame = await _receive(process)
-    return await asyncio.to_thread(_decode, frame)  # may be megabytes
+    try:
+        return await asyncio.to_thread(_decode, frame)  # may be megabytes
+    except msgspec.DecodeError as error:
+        raise _Garbled(f"no answer: {error}") from None
 
 
 async def _receive(process: Process) -> bytes:
     assert process.stdout
     (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+    if length > _LONGEST:
+        raise _Garbled(f"an answer of {length} bytes")
     return await process.stdout.readexactly(length)

@@ -1,5 +1,6 @@
 """The real reader process around a reader that does what the document says: sleep, spin, allocate, crash, or read."""
 
+import contextlib
 import os
 import time
 
@@ -25,6 +26,10 @@ def read(body: bytes, media_type: str, most: int) -> Parsed:
             _kept.append(bytearray(int(argument)))
         case "fill":
             bytearray(b"x" * int(argument))
+        case "garble":
+            for number in range(3, 8):  # wherever the answers go
+                with contextlib.suppress(OSError):
+                    os.write(number, bytes.fromhex(argument))
         case "crash":
             os.abort()
         case "refuse":

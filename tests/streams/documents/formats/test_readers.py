@@ -101,6 +101,14 @@ async def test_a_crash_is_survived(readers: Readers) -> None:
     assert (await read(readers, "say behind"))[0] != pid
 
 
+@pytest.mark.parametrize("answer", ["ffffffff", "00000003c1c1c1", "0000000181"])
+async def test_answers_that_are_none(readers: Readers, answer: str) -> None:
+    """A process that a document has taken over can answer what it likes: it is ended, and the next document is read."""
+    pid, _ = await read(readers, "say before")
+    assert "lost its way" in await refusal(readers, f"garble {answer}")
+    assert (await read(readers, "say behind"))[1] == "behind" and not alive(pid)
+
+
 async def test_killed_from_outside(readers: Readers) -> None:
     """A process that someone else kills costs no document."""
     pid, _ = await read(readers, "say before")
