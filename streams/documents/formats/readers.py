@@ -11,6 +11,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 
 import msgspec
@@ -50,11 +51,14 @@ class Readers:
         """Blocks of a document; :class:`Refused` where it has none to give, for whatever reason."""
         task = _encode(Task(body, media_type, self._settings.read_timeout, self._settings.max_document_bytes))
         async with self._free:
+            left = self._settings.read_timeout
             if self._idle:
+                began = time.monotonic()
                 with contextlib.suppress(_Died):
-                    return await self._run(self._idle.pop(), task)
+                    return await self._run(self._idle.pop(), task, left)
+                left -= time.monotonic() - began  # one limit for both tries
             try:
-                return await self._run(await self._start(), task)
+                return await self._run(await self._start(), task, left)
             except _Died as died:
                 self._check_open()
                 raise Refused(str(died)) from None
@@ -98,15 +102,15 @@ class Readers:
             raise
         return process
 
-    async def _run(self, process: Process, task: bytes) -> Parsed:
-        limit = self._settings.read_timeout
+    async def _run(self, process: Process, task: bytes, seconds: float) -> Parsed:
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(seconds):
                 answer = await _exchange(process, task)
         except TimeoutError:
             await self._end(process)
             raise Refused(
-                f"reading it took longer than {limit:g} s and was stopped: divide it, or save it in a simpler form"
+                f"reading it took longer than {self._settings.read_timeout:g} s and was stopped: divide it, or save it"
+                " in a simpler form"
             ) from None
         except (OSError, asyncio.IncompleteReadError):
             with contextlib.suppress(TimeoutError):  # a kill now would take its exit status from whom it is told to

@@ -31,6 +31,7 @@ def read(body: bytes, media_type: str, most: int) -> Parsed:
                 with contextlib.suppress(OSError):
                     os.write(number, bytes.fromhex(argument))
         case "crash":
+            time.sleep(float(argument or 0))
             os.abort()
         case "refuse":
             raise Refused(argument)

@@ -109,6 +109,12 @@ async def test_answers_that_are_none(readers: Readers, answer: str) -> None:
     assert (await read(readers, "say behind"))[1] == "behind" and not alive(pid)
 
 
+async def test_two_tries_have_one_limit(readers: Readers) -> None:
+    """A document that crashes a used process late has what is left of its time in a new one."""
+    await read(readers, "say before")
+    assert "longer than 1 s" in await refusal(readers, f"crash {LIMIT * 0.7}")
+
+
 async def test_killed_from_outside(readers: Readers) -> None:
     """A process that someone else kills costs no document."""
     pid, _ = await read(readers, "say before")
