@@ -53,7 +53,8 @@ async def _run(files: dict[str, list[bytes]], rounds: int) -> tuple[dict[str, li
             lengths = [await _read(readers, body, media_type) for body in bodies]
             refused = lengths.count(None)
             text = sum(length or 0 for length in lengths)
-            figures.setdefault(name, []).append((time.perf_counter() - began) * 1e9 / max(text, 1))
+            if text:
+                figures.setdefault(name, []).append((time.perf_counter() - began) * 1e9 / text)
         size = sum(map(len, bodies))
         notes[name] = (
             f"{len(bodies)} files, {size / 1e6:.1f} MB, {text / 1e6:.2f} MB of text, {refused} refused,"
