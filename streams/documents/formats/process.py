@@ -4,6 +4,7 @@ It lives within limits that the system enforces, so that the worst a document ca
 """
 
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -48,6 +49,7 @@ def main(read: Callable[[bytes, str, int], Parsed] = read) -> None:
     """Serve until the input ends; the first argument is how many bytes of memory may be had."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    logging.disable()  # what libraries note about strangers' files would stand between the worker's own lines
     memory = int(sys.argv[1])
     limit_memory(memory)
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Task).decode
