@@ -31,19 +31,11 @@ from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import registry
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, Token, check_doc_id, check_tenant, document_key
+from topics.media_types import BY_SUFFIX
 
 console = Console(highlight=False)
 PATIENCE = 120.0  # seconds that one document may keep the others waiting
-MEDIA_TYPES = {
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".txt": "text/plain",
-    ".text": "text/plain",
-    ".rst": "text/plain",
-    "": "text/plain",
-}
+MEDIA_TYPES = BY_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from topics.codec import encode, schema_header
 from topics.documents import Document
 from topics.headers import CONTENT_TYPE
 from topics.identity import DocumentRef, IdentityError, Token, check_doc_id
+from topics.media_types import READ, SEEN_AS
 
 RAW_ID = "freshet-raw-id"  # key in the request's state: the id as it stands in the path, still percent-encoded
 MAX_PAGE = 1000
@@ -115,7 +116,7 @@ def make_document_routes(
             "doc": Doc(
                 scope="write",
                 gives={202: {JSON: Accepted}},
-                takes={JSON: DocumentBody, "text/plain": None, "text/markdown": None, "text/html": None},
+                takes={JSON: DocumentBody, **dict.fromkeys(READ)},
                 parameters=_PUT_PARAMETERS,
                 problems=("malformed", "too-large", "unsupported-media-type", "invalid", "unavailable"),
                 headers=_TOKEN,
@@ -129,7 +130,7 @@ def make_document_routes(
         """
         caller = callers.of(request)
         doc_id = document_id(request)
-        media_type = content_type(request)
+        media_type = content_type(request, (JSON, *SEEN_AS))
         beside = read_parameters(request.query_params, max_keys)
         body = await read_body(request, limit, "a document")
         headers = published_headers(beside, caller.traceparent)

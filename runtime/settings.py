@@ -177,6 +177,13 @@ class Documents(_Branch):
     max_document_bytes: int = Field(
         8 * 1024 * 1024 - 4096, ge=1024, description="Largest document accepted at the door."
     )
+    readers: int = Field(
+        2, ge=1, le=64, description="Processes of a chunk worker that read PDF, Office, e-mail and CSV."
+    )
+    read_timeout: float = Field(30.0, gt=0, le=600, description="Longest that reading one such document may take, s.")
+    read_memory_bytes: int = Field(
+        1024 * 1024 * 1024, ge=256 * 1024 * 1024, description="Most memory of such a process (on Linux)."
+    )
     max_metadata_keys: int = Field(64, ge=0, le=512, description="Most metadata keys on one document.")
     max_filterable_keys: int = Field(256, ge=0, le=2048, description="Most distinct metadata keys in a generation.")
     batch: int = Field(32, ge=1, le=1024, description="Records that a stage takes at once.")

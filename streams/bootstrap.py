@@ -29,6 +29,7 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     from streams.documents.absence import Absence
     from streams.documents.chunk import Chunk
     from streams.documents.deferrals import ThroughTheLane
+    from streams.documents.formats.readers import Readers
     from streams.documents.parts import vector_room
 
     control = build.epoch_log(settings)
@@ -46,7 +47,8 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         for epoch in epochs.known
     ]  # fmt: skip
     absence = Absence(logs, manifests, kafka.delete_retention_ms, SystemClock())
-    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs)
+    readers = Readers(settings.documents)
+    stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs, readers)
     return Stage(
         name="chunk",
         reads=BY_NAME["chunk"].reads,
@@ -59,6 +61,7 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
             Port("manifests", manifests.open, manifests.close),
             Port("control", control.open, control.close),
             Port("absence", absence.open, absence.close),
+            Port("readers", _at_once, readers.close),
         ],
         later=[registry.documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
         partitions=settings.kafka.partitions,
@@ -188,7 +191,7 @@ def _if_there(open_: Hook) -> Hook:
 
 
 async def _at_once() -> None:
-    """What runs beside a stage opens what it needs itself, so that the stage need not wait for it."""
+    """What opens by itself when it is needed: the stage need not wait for it."""
 
 
 _BUILDERS: dict[str, Build] = {

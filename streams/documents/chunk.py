@@ -8,7 +8,7 @@ Repeating is harmless: the version is the record's place in the log, and the cut
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors.errors import ConnectorError, Transient
 from connectors.ports import ManifestStore
@@ -16,9 +16,12 @@ from runtime.logs import logger
 from runtime.settings import Documents, Kafka
 from streams.documents.changes import part_output, published_at, refused_output
 from streams.documents.earlier import Earlier
-from streams.documents.intake import read_document
+from streams.documents.formats.readers import Readers
+from streams.documents.intake import SourceDocument, read_document
 from streams.documents.parts import build_parts
 from streams.documents.refused import Refused
+from streams.documents.text.blocks import Parsed
+from streams.documents.text.parse import parse
 from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError
@@ -40,6 +43,16 @@ class Cut:
     parts: Sequence[DocumentPart]
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One record that holds a document; ``parsed`` is its text once it was read."""
+
+    ref: DocumentRef
+    token: Token
+    source: SourceDocument
+    parsed: Parsed | None
+
+
 class Chunk:
     """The stage.  ``count`` gives token counts of texts."""
 
@@ -52,14 +65,18 @@ class Chunk:
         manifests: ManifestStore,
         vector_bytes: int,
         epochs: Epochs,
+        readers: Readers,
     ) -> None:
         self._settings, self._kafka, self._tenants = settings, kafka, tenants
         self._count, self._manifests, self._vector_bytes = count, manifests, vector_bytes
         self._epochs, self._earlier = epochs, Earlier(epochs, manifests)
+        self._readers = readers
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Cut a batch in a thread, so that heartbeats never wait for a long text."""
-        read = await asyncio.to_thread(lambda: [self._read(record) for record in records])
+        opened = await asyncio.to_thread(lambda: [self._open(record) for record in records])
+        parsed = await asyncio.gather(*map(self._parse, opened))
+        read = await asyncio.to_thread(lambda: list(map(self._cut, parsed)))
         cuts = [(record, one) for record, one in zip(records, read, strict=True) if isinstance(one, Cut)]
         await self._accept(cuts)
         overtaken = await self._earlier.overtaken({cut.token: cut.ref for _, cut in cuts})
@@ -108,7 +125,8 @@ class Chunk:
         """Partition of the internal topics: the same for a document in every epoch (docs/adr/0011)."""
         return record.partition % self._kafka.partitions
 
-    def _read(self, record: Record) -> Cut | Refuse:
+    def _open(self, record: Record) -> Cut | Opened | Refuse:
+        """What the record holds; bytes that need a reader are not read yet."""
         try:
             ref = parse_document_key(record.key, self._tenants)
         except IdentityError as error:
@@ -130,18 +148,39 @@ class Chunk:
                 record.timestamp,
                 max_metadata_keys=self._settings.max_metadata_keys,
             )
+            parsed = parse(source.text, source.media_type) if source.body is None else None
+        except Refused as error:
+            return Refuse(str(error), "unreadable")
+        return Opened(ref, token, source, parsed)
+
+    async def _parse(self, opened: Cut | Opened | Refuse) -> Cut | Opened | Refuse:
+        """Outside this process, what a library reads."""
+        if not isinstance(opened, Opened) or opened.source.body is None:
+            return opened
+        try:
+            parsed = await self._readers.read(opened.source.body, opened.source.media_type)
+        except Refused as error:
+            return Refuse(str(error), "unreadable")
+        return replace(opened, parsed=parsed)
+
+    def _cut(self, opened: Cut | Opened | Refuse) -> Cut | Refuse:
+        if not isinstance(opened, Opened):
+            return opened
+        assert opened.parsed
+        try:
             parts = build_parts(
                 self._settings.generation,
-                ref,
-                token.version,
-                source,
+                opened.ref,
+                opened.token.version,
+                opened.source,
+                opened.parsed,
                 self._count,
                 self._settings,
                 bytes_per_chunk_extra=self._vector_bytes,
             )
         except Refused as error:
             return Refuse(str(error), "unreadable")
-        return Cut(ref, token, parts)
+        return Cut(opened.ref, opened.token, parts)
 
     def _outputs(self, record: Record, cut: Cut, most: int) -> list[Output]:
         headers = {TOKEN: str(cut.token).encode()}

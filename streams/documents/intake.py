@@ -1,7 +1,8 @@
 """Read what producers write to ``documents``.
 
-Takes a record's value, headers and timestamp; gives text with its media type and head.  Refuses, with a sentence
-that names the field, whatever cannot be stored as it was meant.  Pure, so twice gives the same.
+Takes a record's value, headers and timestamp; gives text, or the bytes of a document that must be read first, with
+media type and head.  Refuses, with a sentence that names the field, whatever cannot be stored as it was meant.  Pure,
+so twice gives the same.
 
 Two forms are read: JSON as small as ``{"text": "..."}`` (no content-type, or application/json; unknown fields are
 tolerated), and a raw body with a ``content-type``, its other fields in headers.  Beside JSON those headers fill in
@@ -17,20 +18,16 @@ import msgspec
 from streams.documents.fields import check_access, check_characters, check_metadata, check_title, check_uri
 from streams.documents.refused import Refused
 from streams.documents.text.charsets import decode_text, meta_charset
+from streams.documents.text.kinds import check_kind
+from streams.documents.text.parse import PARSERS
 from topics.codec import schema_of
 from topics.documents import Document, DocumentHead
 from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, SCHEMA, TITLE, URI
+from topics.media_types import HTML, IN_JSON, READ, SEEN_AS, TEXTS
 
 T = TypeVar("T")
 
 JSON = "application/json"
-MEDIA_TYPES = {
-    "text/plain": "text/plain",
-    "text/markdown": "text/markdown",
-    "text/x-markdown": "text/markdown",
-    "text/html": "text/html",
-    "application/xhtml+xml": "text/html",
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
@@ -38,11 +35,15 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"']{1,80})", re.IGNORECAS
 
 
 class SourceDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A document version as it came, decoded and checked."""
+    """A document version as it came, decoded and checked.
+
+    ``body`` is there where ``text`` is not yet: bytes that are read in a process of their own.
+    """
 
     text: str
     media_type: str
     head: DocumentHead
+    body: bytes | None = None
 
 
 class _Inbound(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ def read_document(
     schema = headers.get(SCHEMA)
     if schema is not None and schema.decode("utf-8", "replace") != schema_of(Document):
         raise Refused(f"header {SCHEMA} says {schema[:80]!r}: only {schema_of(Document)} is known here")
-    declared = _header(headers, CONTENT_TYPE)
+    declared, body = _header(headers, CONTENT_TYPE), None
     beside = _Inbound(
         text="",
         title=_header(headers, TITLE),
@@ -76,16 +77,23 @@ def read_document(
     if media_type == JSON:
         hint = "" if declared else "; a raw body needs a content-type header"
         document = _parse("value", decode_text(value, charset, "value"), _Inbound, hint)
-    elif media_type in MEDIA_TYPES:
-        if charset is None and MEDIA_TYPES[media_type] == "text/html":
+    elif SEEN_AS.get(media_type) in TEXTS:
+        check_kind(value, media_type)
+        if charset is None and SEEN_AS[media_type] == HTML:
             charset = meta_charset(value)
-        document = _Inbound(text=decode_text(value, charset, "value"), media_type=media_type)
+        document = _Inbound(text=decode_text(value, charset, "value", detect=True), media_type=media_type)
+    elif media_type in SEEN_AS:
+        check_kind(value, media_type)
+        document, body = _Inbound(text="", media_type=media_type), value
     else:
-        raise Refused(f"content-type {media_type[:80]!r} is not supported: use {JSON} or {', '.join(MEDIA_TYPES)}")
-    kind = MEDIA_TYPES.get(_content_type(document.media_type)[0])
-    if kind is None:
-        raise Refused(f"media_type {document.media_type[:80]!r} is not supported: use {', '.join(MEDIA_TYPES)}")
+        raise Refused(f"content-type {media_type[:80]!r} is not supported: use {JSON} or {', '.join(READ)}")
+    kind = SEEN_AS.get(_content_type(document.media_type)[0], "")
+    if media_type == JSON and kind not in IN_JSON:
+        how = "send its bytes with that content-type" if kind else f"use {', '.join(sorted(IN_JSON))}"
+        raise Refused(f"media_type {document.media_type[:80]!r} cannot be in JSON: {how}")
     check_characters("text", document.text)
+    if body is None and kind not in PARSERS:
+        body = document.text.encode()
     # The stricter of two lists cannot be told from outside; one that is empty never opens what the other closes.
     head = DocumentHead(
         title=check_title(document.title or beside.title),
@@ -95,7 +103,7 @@ def read_document(
         access=check_access(document.access or beside.access),
         published_at=_published_at(document.published_at, _header(headers, PUBLISHED_AT), timestamp_ms),
     )
-    return SourceDocument(text=document.text, media_type=kind, head=head)
+    return SourceDocument(text=document.text if body is None else "", media_type=kind, head=head, body=body)
 
 
 def _header(headers: dict[str, bytes], name: str) -> str | None:

@@ -1,8 +1,8 @@
 """Turn one document version into the parts that travel downstream.
 
-Takes what intake gave, returns the version's parts: chunks in order, and on the last part the outline of all.
-Refuses a text without words and one whose outline no record can hold.  Ids and hashes depend on the version and its
-text alone, so a repeat writes the same records again.
+Takes what intake gave and what was read of it, returns the version's parts: chunks in order, and on the last part the
+outline of all.  Refuses a text whose outline no record can hold.  Ids and hashes depend on the version and its text
+alone, so a repeat writes the same records again.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from runtime.settings import Documents
 from streams.documents.intake import SourceDocument
 from streams.documents.refused import Refused
+from streams.documents.text.blocks import Parsed
 from streams.documents.text.cut import cut
-from streams.documents.text.parse import parse
 from streams.documents.text.units import Count
 from topics.codec import encode
 from topics.documents import Chunk, ChunkRef, DocumentHead, DocumentPart
@@ -31,6 +31,7 @@ def build_parts(
     ref: DocumentRef,
     version: Version,
     source: SourceDocument,
+    parsed: Parsed,
     count: Count,
     settings: Documents,
     *,
@@ -40,7 +41,6 @@ def build_parts(
 
     One chunk that is larger still has a part to itself, as has an outline that is.
     """
-    parsed = parse(source.text, source.media_type)
     pieces = cut(parsed.blocks, count, settings.chunk_tokens)
     head = DocumentHead(
         title=source.head.title or parsed.title,

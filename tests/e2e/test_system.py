@@ -7,8 +7,10 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.e2e.conftest import DEADLINE, System
+from tests.streams.documents.formats import files
 from topics import registry
 from topics.identity import document_key, parse_document_key
+from topics.media_types import PDF
 
 pytestmark = pytest.mark.servers
 TEXT = "# Lighthouse\n\nThe keeper of the Morrow lighthouse is called {name}. She lights the lamp at dusk.\n"
@@ -87,6 +89,18 @@ def test_events_stream_and_resume(system: System, doc_id: str) -> None:
     resumed = system.events(job, last=events[3][0])
     assert [e for e in resumed if e[1] != "accepted"] == events[4:]
     assert system.http.get(f"/v1/queries/{job}").json()["state"] == "done"
+
+
+def test_a_pdf_is_cited_by_page(system: System, doc_id: str) -> None:
+    """A PDF that is put over HTTP is answerable; its citation names the page.  One that is scanned says so."""
+    put = system.http.put(f"/v1/documents/{doc_id}.pdf", content=files.pdf(), headers={"Content-Type": PDF})
+    assert system.wait(f"{doc_id}.pdf", put.json()["token"])["status"] == "indexed"
+    passages = system.retrieve("What waits at the river for the small fish of the morning?", k=50)
+    (cited, *_) = [passage for passage in passages if passage["doc_id"] == f"{doc_id}.pdf"]
+    assert cited["section"].startswith("page 1") and "heron" in cited["text"]
+    put = system.http.put(f"/v1/documents/{doc_id}.scan", content=files.scanned_pdf(), headers={"Content-Type": PDF})
+    status = system.wait(f"{doc_id}.scan", put.json()["token"])
+    assert status["status"] == "rejected" and "text recognition" in status["reason"]
 
 
 def test_bad_records_end_with_a_reason(system: System, doc_id: str) -> None:

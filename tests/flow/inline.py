@@ -15,6 +15,7 @@ from runtime.clock import SystemClock
 from runtime.settings import Settings
 from streams.documents.chunk import Chunk
 from streams.documents.embed import Embed
+from streams.documents.formats.readers import Readers
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
 from streams.queries.generate import Generate
@@ -51,6 +52,7 @@ class Lanes:
         self.store = MemoryStore(self.encoder.dimension)
         self.cache = MemoryEmbeddings()
         documents = self.settings.documents
+        self.readers = Readers(documents)
         generation = documents.generation
         kafka = self.settings.kafka
         self.epochs = Epochs([first_epoch(kafka.prefix, kafka.partitions)])
@@ -67,7 +69,14 @@ class Lanes:
         """A chunk stage that knows of these epochs."""
         self.epochs, settings = epochs, self.settings
         self.chunk = Chunk(
-            settings.documents, settings.kafka, settings.tenants, count_words, self.manifests, 2048, epochs
+            settings.documents,
+            settings.kafka,
+            settings.tenants,
+            count_words,
+            self.manifests,
+            2048,
+            epochs,
+            self.readers,
         )
 
     async def publish(self, outputs: Sequence[Output]) -> None:

@@ -12,6 +12,7 @@ from connectors.ports import Flip, ManifestChunk
 from gateway.memory_log import MemoryLog
 from topics.documents import Document, DocumentHead, LastSeen
 from topics.identity import DocumentRef, document_key
+from topics.media_types import SEEN_AS
 from topics.registry import DOCUMENTS
 
 PLAIN = {"Content-Type": "text/plain"}
@@ -52,6 +53,16 @@ async def test_ids_that_cannot_be(client: httpx.AsyncClient, log: MemoryLog, pat
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == "doc_id"
     assert not log.published
+
+
+@pytest.mark.parametrize("media_type", SEEN_AS)
+async def test_what_can_be_read_is_taken(client: httpx.AsyncClient, log: MemoryLog, media_type: str) -> None:
+    """Each media type that the lane reads is taken, and another is told which these are."""
+    answer = await client.put("/v1/documents/x", content=b"\x00\xff", headers={"Content-Type": media_type})
+    assert answer.status_code == 202, answer.text
+    assert (log.published[0].value, log.published[0].headers["content-type"]) == (b"\x00\xff", media_type.encode())
+    refused = await client.put("/v1/documents/x", content=b"x", headers={"Content-Type": "image/png"})
+    assert refused.status_code == 415 and media_type in refused.json()["detail"]
 
 
 async def test_a_raw_body_goes_through_untouched(client: httpx.AsyncClient, log: MemoryLog) -> None:
@@ -138,6 +149,8 @@ async def test_a_wrong_parameter_is_named(client: httpx.AsyncClient, query: dict
     [
         ({}, b"x", 415),
         ({"Content-Type": "nonsense"}, b"x", 415),
+        ({"Content-Type": "image/png"}, b"x", 415),
+        ({"Content-Type": "application/octet-stream"}, b"x", 415),
         ({"Content-Type": "application/x-www-form-urlencoded"}, b"x", 415),
         ({"Content-Type": "text/plain", "Content-Encoding": "gzip"}, b"x", 415),
         ({"Content-Type": "application/json"}, b'{"text": ', 400),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from streams.documents.text.blocks import BlockList, Kind, Parsed
+from streams.documents.text.blocks import BlockList, Kind, Parsed, table_blocks
 from streams.documents.text.elements import KNOWN
 from streams.documents.text.markup import parse_html
 from streams.documents.text.plain import parse_plain
@@ -75,7 +75,8 @@ class _Reader:
             elif kind == "tr_open":
                 self.rows.append([])
             elif kind == "table_close":
-                self._add("table", "\n".join(" | ".join(row) for row in self.rows))
+                for _, _, rows in table_blocks([" | ".join(row) for row in self.rows]):
+                    self._add("table", rows)
                 self.rows.clear()
             elif kind == "heading_open" or kind in ("paragraph_open", "th_open", "td_open"):
                 container = token.tag

@@ -23,7 +23,11 @@ MAX_TITLE = 300
 def parse(text: str, media_type: str) -> Parsed:
     """Blocks and title of a document; the title falls back to the first heading."""
     unified = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n").replace("\0", "\ufffd")
-    parsed = PARSERS[media_type](unified)
+    return finished(PARSERS[media_type](unified))
+
+
+def finished(parsed: Parsed) -> Parsed:
+    """As it may go on: with words in it, and a title if it has a heading."""
     if not any(any(map(str.isalnum, block.text)) for block in parsed.blocks):
         raise Refused("no words: there is nothing to index in the text")
     first = next((block.text for block in parsed.blocks if block.kind == "heading"), None)

@@ -81,6 +81,37 @@ def test_charsets(body: bytes, content_type: bytes, text: str) -> None:
     assert read(body, {"content-type": content_type}).text == text
 
 
+WESTERN = "L'été dernier, les élèves ont visité le château près de la forêt; ça leur a beaucoup plu."
+RUSSIAN = "Цапля стоит у реки и ждёт маленькую рыбу, которая приходит утром вместе с туманом."  # noqa: RUF001
+JAPANESE = "サギは川のそばに立って、朝の小さな魚を待っています。とても静かな朝です。"
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        (WESTERN, "cp1252"),
+        ("Die Größe der Häuser überraschte die Mädchen, weil früher alles viel kleiner gewesen wäre.", "latin-1"),
+        ("He said “this isn’t right” — and left. The report was filed on the next day.", "cp1252"),  # noqa: RUF001
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        ("Ο ερωδιός στέκεται στο ποτάμι και περιμένει το μικρό ψάρι του πρωινού.", "iso8859-7"),  # noqa: RUF001
+        ("Czapla stoi nad rzeką i czeka na małą rybę, która przypływa rano. Źdźbło drży.", "cp1250"),
+        ("Plain words in two bytes each.", "utf-16-le"),
+        (WESTERN, "utf-16-be"),
+    ],
+)
+def test_charsets_that_tell_themselves(text: str, charset: str) -> None:
+    """Without a declaration a text is read in the charset in which it is a language."""
+    assert read(text.encode(charset), PLAIN).text == text
+
+
+@pytest.mark.parametrize("body", [JAPANESE.encode("shift_jis"), JAPANESE.encode("euc_jp"), bytes(range(1, 256))])
+def test_charsets_are_not_guessed(body: bytes) -> None:
+    """What could be one or another is refused, since a wrong guess would garble it unseen."""
+    assert "declare its charset" in refusal(body, PLAIN)
+    assert "declare its charset" in refusal(WESTERN.encode("cp1252"), {"content-type": b"text/plain; charset=utf-8"})
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "names"),
     [
@@ -88,7 +119,11 @@ def test_charsets(body: bytes, content_type: bytes, text: str) -> None:
         (b"\xff\xfe\xff", PLAIN, ["utf-16"]),
         (b"caf\xe9", PLAIN, ["utf-8", "byte 3"]),
         (b"caf\xe9", {"content-type": b"text/plain; charset=unicode_escape"}, ["unicode_escape", "unknown"]),
-        (b"%PDF", {"content-type": b"application/pdf"}, ["application/pdf", "text/plain"]),
+        (b"GIF89a", {"content-type": b"image/gif"}, ["image/gif", "text/plain", "application/pdf"]),
+        (b"%PDF-1.7\n1 0 obj", PLAIN, ["text/plain", "is a PDF"]),
+        (b"GIF89a\x01\0", {"content-type": b"text/csv"}, ["text/csv", "a picture"]),
+        (b"MZ\x90\0\3", PLAIN, ["text/plain", "a program"]),
+        (b"PK\3\4", {"content-type": b"application/pdf"}, ["application/pdf", "a ZIP"]),
         (b"a\0b", PLAIN, ["text", "NUL"]),
         (b'{"text": "\\u0000"}', {}, ["text", "NUL"]),
         (b'{"text": "\\ud800 x"}', {}, ["JSON"]),
@@ -96,6 +131,7 @@ def test_charsets(body: bytes, content_type: bytes, text: str) -> None:
         (b"{}", {}, ["text"]),
         (b'{"text": 1}', {}, ["text"]),
         (b'{"text": "a", "media_type": "image/png"}', {}, ["media_type", "image/png"]),
+        (b'{"text": "a", "media_type": "application/pdf"}', {}, ["application/pdf", "its bytes"]),
         (b'{"text": "a", "title": 5}', {}, ["title"]),
         (b'{"text": "a", "title": "' + b"t" * 1001 + b'"}', {}, ["title", "1001"]),
         (b'{"text": "a", "uri": "a b"}', {}, ["uri"]),
@@ -125,6 +161,12 @@ def test_refusals_name_the_field(value: bytes, headers: dict[str, bytes], names:
     """What is wrong is said in a sentence that names it."""
     reason = refusal(value, headers)
     assert all(name in reason for name in names), reason
+
+
+@pytest.mark.parametrize("text", ["%PDF-1.7 is how they begin, then come objects.", "GIF89a and PNG", "MZ, the dog"])
+def test_texts_about_files_are_texts(text: str) -> None:
+    """A text that begins as a file of some kind does, and goes on as a text, is a text."""
+    assert read(text, PLAIN).text == text
 
 
 def test_metadata_keys_are_bounded() -> None:

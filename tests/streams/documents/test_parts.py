@@ -10,6 +10,7 @@ from runtime.settings import Documents
 from streams.documents.intake import SourceDocument, read_document
 from streams.documents.parts import build_parts, vector_room
 from streams.documents.refused import Refused
+from streams.documents.text.parse import parse
 from topics.codec import encode
 from topics.documents import DocumentPart
 from topics.identity import DocumentRef, Version, chunk_id, identity_hash, text_hash
@@ -33,6 +34,7 @@ def build(document: SourceDocument, extra: int = 0, **settings: Any) -> list[Doc
         REF,
         VERSION,
         document,
+        parse(document.text, document.media_type),
         count,
         Documents(**settings),
         bytes_per_chunk_extra=extra,

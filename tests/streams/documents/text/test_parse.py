@@ -241,3 +241,11 @@ def test_deep_markdown_keeps_its_words() -> None:
     text = "\n".join("  " * depth + f"- item{depth}" for depth in range(200))
     found = "\n".join(block.text for block in parse(text, "text/markdown").blocks)
     assert all(f"item{depth}" in found.split() for depth in range(200))
+
+
+def test_long_tables_repeat_their_header() -> None:
+    """A long Markdown table is several blocks, each with the header on top."""
+    rows = "\n".join(f"| heron {n} | seen at the river number {n} |" for n in range(300))
+    found = blocks(f"| bird | where |\n|---|---|\n{rows}\n", "text/markdown")
+    assert len(found) > 5 and all(text.startswith("bird | where\nheron ") for _, text in found)
+    assert sum(text.count("\n") for _, text in found) == 300
