@@ -14,7 +14,11 @@ TIMEOUT = httpx.Timeout(10.0, read=120.0)
 
 
 class DoorError(RuntimeError):
-    """The gateway refused or is not there; the message says which."""
+    """The gateway refused, with this status, or is not there; the message says which."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Door:
@@ -40,6 +44,15 @@ class Door:
     def status(self, doc_id: str, token: str | None = None) -> dict[str, Any]:
         """Status of a document; with a token, of that version."""
         return self.get(f"/v1/documents/{quote(doc_id, safe='')}", **({"token": token} if token else {}))
+
+    def find(self, doc_id: str) -> dict[str, Any] | None:
+        """Status of a document, None when the gateway has never seen it."""
+        try:
+            return self.status(doc_id)
+        except DoorError as error:
+            if error.status == 404:
+                return None
+            raise
 
     def events(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Events of a job as they come: (name, data), until the last one."""
@@ -67,5 +80,6 @@ class Door:
         except ValueError:
             body = {"title": response.text[:200]}
         if response.is_error:
-            raise DoorError(f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": "))
+            message = f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": ")
+            raise DoorError(message, response.status_code)
         return dict(body)
