@@ -242,7 +242,7 @@ def test_the_journal_remembers(tmp_path: Path) -> None:
         journal.forget("a")
     with Journal(path, read_only=True) as journal:
         known = {doc_id: (e.digest, e.token) for doc_id, e in journal.of_folder(str(tmp_path), "")}
-        assert known == {"b": ("", "1.2.3"), "c": ("", None)}
+        assert known == {"b": ("", "1.2.3"), "c": ("", None)} and journal.get("a") is None
 
 
 def test_a_torn_last_line_costs_that_line_only(tmp_path: Path) -> None:
