@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from connectors.memory.manifests import MemoryManifests
-from connectors.ports import Announced, Manifest, ManifestChunk, ViewState
+from connectors.ports import Manifest, ManifestChunk
+from connectors.view_ports import Announced, ViewState
 from topics.documents import LastSeen
 from topics.identity import DocumentRef, Token, Version
 
@@ -13,7 +14,7 @@ _DAY = 86400  # seconds
 
 
 class MemoryView:
-    """:class:`connectors.ports.ManifestView` of manifests in the same process.
+    """:class:`connectors.view_ports.ManifestView` of manifests in the same process.
 
     ``alone``: nobody flips in them, so that everything comes from the log: watermarks and refusals keep coming, no
     flip can be lost, and of two manifests of one version the later in the log counts.
@@ -45,8 +46,7 @@ class MemoryView:
             return False
         kept._offsets[announced.partition] = announced.offset + 1
         settled = kept._whole and not self._alone
-        if not settled:
-            self._restore(announced.partition, event.last_seen)
+        self._restore(announced.partition, event.last_seen, settled=settled)
         ref = DocumentRef(event.tenant, event.doc_id)
         current = kept._manifests.get(ref, Manifest())
         seen = _later(current.last_seen, event.last_seen)
@@ -70,11 +70,12 @@ class MemoryView:
             kept._overtaken[ref] = announced.partition
         return True
 
-    def _restore(self, partition: int, seen: LastSeen) -> None:
+    def _restore(self, partition: int, seen: LastSeen, *, settled: bool) -> None:
         version = Version.parse(seen.version)
         token = Token(version.epoch, partition, version.offset)
         place = (token.epoch, partition)
-        self._kept._watermarks[place] = max(token.offset, self._kept._watermarks.get(place, -1))
+        if not settled:
+            self._kept._watermarks[place] = max(token.offset, self._kept._watermarks.get(place, -1))
         if seen.status in ("rejected", "dead-lettered") and seen.at / 1000 > time.time() - _DAY:
             self._kept._refused[token] = seen
 
