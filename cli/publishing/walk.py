@@ -87,22 +87,27 @@ class Folder:
         inside = self.place.relative_to(self.base).as_posix()
         return "" if inside == "." else f"{inside}/"
 
+    def holds(self, path: str) -> bool:
+        """Whether the path lies in this folder."""
+        return path.startswith(f"{self.place}/")
+
     def relative(self, doc_id: str) -> str:
         """Path within this folder, of a document that was published from here."""
         return doc_id.removeprefix(self.prefix)
 
 
 def walk(folder: Folder, filters: Filters, media_types: Mapping[str, str]) -> Iterator[Found | Left]:
-    """All that is there, in order of names."""
+    """All that is there, in order of names: the files of a folder, then the folders in it."""
     if _is_folder(folder.place):
-        yield from _walk(folder, folder.place, filters, media_types)
+        yield from _walk(folder, filters, media_types)
     else:
         yield _file(folder, folder.place, media_types)
 
 
-def is_passing(name: str) -> bool:
-    """Whether a file of this name is some program's own affair: hidden or temporary."""
-    return name.startswith(".") or _is_temporary(name)
+def is_passing(folder: Folder, path: str) -> bool:
+    """Whether what lies there is some program's own affair: hidden, in a hidden folder, or temporary."""
+    parts = path.removeprefix(f"{folder.place}/").split("/")
+    return any(part.startswith(".") for part in parts) or _is_temporary(parts[-1])
 
 
 def shown(name: str | Path) -> str:
@@ -118,29 +123,31 @@ def why(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}"
 
 
-def _walk(folder: Folder, at: Path, filters: Filters, media_types: Mapping[str, str]) -> Iterator[Found | Left]:
-    try:
-        with os.scandir(at) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        yield Left(_name(folder, at), f"folder {why(error)}", failed=not isinstance(error, FileNotFoundError))
-        return
-    for name in names:
-        path = at / name
-        relative = path.relative_to(folder.place).as_posix()
-        if name.startswith("."):
-            yield Left(_name(folder, path), "hidden")
-        elif _is_folder(path):
-            if path.is_symlink():
+def _walk(folder: Folder, filters: Filters, media_types: Mapping[str, str]) -> Iterator[Found | Left]:
+    ahead = [folder.place]
+    while ahead:
+        at = ahead.pop()
+        try:
+            with os.scandir(at) as entries:
+                names = sorted(entry.name for entry in entries)
+        except OSError as error:
+            yield Left(_name(folder, at), f"folder {why(error)}", failed=not isinstance(error, FileNotFoundError))
+            continue
+        inside = []
+        for path in (at / name for name in names):
+            if path.name.startswith("."):
+                yield Left(_name(folder, path), "hidden")
+            elif not _is_folder(path):
+                relative = path.relative_to(folder.place).as_posix()
+                reason = "temporary file" if _is_temporary(path.name) else filters.against(relative)
+                yield Left(_name(folder, path), reason) if reason else _file(folder, path, media_types)
+            elif path.is_symlink():
                 yield Left(_name(folder, path), "link to a folder, not followed")
-            elif filters.excludes_folder(relative):
+            elif filters.excludes_folder(path.relative_to(folder.place).as_posix()):
                 yield Left(_name(folder, path), "excluded")
             else:
-                yield from _walk(folder, path, filters, media_types)
-        elif reason := "temporary file" if _is_temporary(name) else filters.against(relative):
-            yield Left(_name(folder, path), reason)
-        else:
-            yield _file(folder, path, media_types)
+                inside.append(path)
+        ahead += reversed(inside)
 
 
 def _file(folder: Folder, path: Path, media_types: Mapping[str, str]) -> Found | Left:

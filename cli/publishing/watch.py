@@ -115,9 +115,10 @@ class _Follower:
 
 def _changes(publisher: Publisher) -> Iterator[set[tuple[Change, str]]]:
     """Changes as they settle, and an empty set at each tick."""
+    folders = publisher.wish.folders
     seen = watch(
-        *(folder.place for folder in publisher.wish.folders),
-        watch_filter=lambda _, path: not is_passing(path.rpartition("/")[2]),
+        *(folder.place for folder in folders),
+        watch_filter=lambda _, path: not all(is_passing(f, path) for f in folders if f.holds(path)),
         debounce=DEBOUNCE_MS,
         step=STEP_MS,
         rust_timeout=TICK_MS,

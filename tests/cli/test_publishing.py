@@ -86,7 +86,16 @@ def test_every_file_is_found_or_has_a_reason(home: Path) -> None:
         "docs/nowhere.md": "broken link",
     }
     assert failed == ["docs/loop.md"]
-    assert is_passing(".x") and is_passing("x~") and not is_passing("x.md")
+
+
+def test_what_is_no_reason_to_look(home: Path) -> None:
+    """Changes of hidden and temporary files, and of what lies in hidden folders below the one that is followed."""
+    folder = Folder.of(home / "docs")
+    for name, passing in {".x": True, "x~": True, ".git/index": True, "sub/x.md": False, "x.tmp/a.md": False}.items():
+        path = f"{home}/docs/{name}"
+        assert folder.holds(path) and is_passing(folder, path) is passing, name
+    assert not folder.holds(f"{home}/docs2/x.md")
+    assert not is_passing(Folder.of(home / ".hidden"), f"{home}/.hidden/x.md")
 
 
 def test_filters_read_as_a_gitignore_does(home: Path) -> None:
@@ -94,11 +103,11 @@ def test_filters_read_as_a_gitignore_does(home: Path) -> None:
     for name in ("a.md", "b.txt", "drafts/c.md", "sub/drafts/d.md", "sub/e.md", "old.md"):
         write(home / "docs" / name)
     assert found(home, include=["*.md"])[0] == [
-        "docs/a.md", "docs/drafts/c.md", "docs/old.md", "docs/sub/drafts/d.md", "docs/sub/e.md",
+        "docs/a.md", "docs/old.md", "docs/drafts/c.md", "docs/sub/e.md", "docs/sub/drafts/d.md",
     ]  # fmt: skip
     assert found(home, exclude=["drafts/", "*.md", "!a.md"])[0] == ["docs/a.md", "docs/b.txt"]
     ids, reasons, _ = found(home, include=["*.md"], exclude=["/drafts", "old*"])
-    assert ids == ["docs/a.md", "docs/sub/drafts/d.md", "docs/sub/e.md"]
+    assert ids == ["docs/a.md", "docs/sub/e.md", "docs/sub/drafts/d.md"]
     assert reasons == {"docs/b.txt": "not included", "docs/drafts": "excluded", "docs/old.md": "excluded"}
     with pytest.raises(ValueError, match="!"):
         Filters(exclude=["!"])
