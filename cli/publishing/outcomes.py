@@ -22,7 +22,10 @@ def await_outcomes(
     """Until each version is answerable, deleted or refused, with a bar; returns the refused ones."""
     refused: list[Left] = []
     columns = (TextColumn("[bold]answerable"), BarColumn(), MofNCompleteColumn())
-    with Door(settings, tenant) as door, Progress(*columns, console=console) as progress:
+    with (
+        Door(settings, tenant) as door,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
         task = progress.add_task("", total=len(tokens))
         last_news = time.monotonic()
         for doc_id, token in tokens.items():

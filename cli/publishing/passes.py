@@ -118,7 +118,8 @@ class Publisher:
         sender.away = None
         sent = []
         columns = (TextColumn("[bold]publish"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        quiet = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             task = progress.add_task("", total=len(files) + len(gone))
             sender.settled = lambda: progress.advance(task)
             try:

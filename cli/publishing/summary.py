@@ -8,7 +8,7 @@ from rich.console import Console
 from cli.publishing.walk import Left, shown
 from topics.identity import Token
 
-SHOWN = 20  # failures that are listed one by one
+SHOWN = 10  # names that are listed for one reason
 
 
 @dataclass(slots=True)
@@ -54,7 +54,8 @@ class Summary:
             console.print(f"  {count} skipped: {reason}", markup=False, soft_wrap=True)
         for reason, count in Counter(self.failed.values()).most_common():
             console.print(f"  {count} failed: {reason}", markup=False, soft_wrap=True, style="red")
-        for name, reason in list(self.failed.items())[:SHOWN]:
-            console.print(f"    {shown(name)}: {reason}", markup=False, soft_wrap=True)
-        if len(self.failed) > SHOWN:
-            console.print(f"    and {len(self.failed) - SHOWN} more")
+            names = [name for name, known in self.failed.items() if known == reason]
+            for name in names[:SHOWN]:
+                console.print(f"    {shown(name)}", markup=False, soft_wrap=True)
+            if count > SHOWN:
+                console.print(f"    and {count - SHOWN} more")

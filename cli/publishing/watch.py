@@ -78,7 +78,7 @@ class _Follower:
             trouble = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         if trouble:
             self._publisher.close()
-            self._publisher.summary.failed.setdefault("broker", f"changes wait for it: {trouble}")
+            self._publisher.summary.failed.setdefault("what has changed last", f"not sent: {trouble}")
             self._not_before = time.monotonic() + RETRY
         self.due = trouble is not None
         self.tell(trouble and f"changes wait for the broker: {trouble}")
