@@ -31,8 +31,9 @@ _AWAY = frozenset(
 
 def topic_id(settings: Settings, topic: str) -> str:
     """The broker's own id of a topic; a message that helps when broker or topic is not there."""
+    admin = _admin(settings)  # kept until it has answered: a client that is let go ends its requests
     try:
-        asked = _admin(settings).describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)
         described = asked[topic].result(ANSWER_SECONDS + 1)
     except KafkaException as error:
         raise ValueError(
@@ -44,9 +45,9 @@ def topic_id(settings: Settings, topic: str) -> str:
 def content_limit(settings: Settings, topic: str) -> int:
     """Most bytes of a document: by our own setting and by what the topic takes, as far as we may look."""
     ours = settings.documents.max_document_bytes
-    resource = ConfigResource(ResourceType.TOPIC, topic)
+    resource, admin = ConfigResource(ResourceType.TOPIC, topic), _admin(settings)
     try:
-        asked = _admin(settings).describe_configs([resource], request_timeout=ANSWER_SECONDS)
+        asked = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)
         theirs = int(asked[resource].result(ANSWER_SECONDS + 1)["max.message.bytes"].value)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:

@@ -208,10 +208,15 @@ def test_a_folder_is_followed(shell: Shell, system: System) -> None:
         return dict(system.http.get(f"/v1/documents/docs/{bird}/{name}").json())
 
     def is_now(name: str, state: str) -> None:
-        until(lambda: status(name).get("status") == state, f"{name} is not {state}: {shell.said.read_text()}")
+        until(lambda: ended() or status(name).get("status") == state, f"{name} is not {state}")
+        assert not ended(), shell.said.read_text()
 
     def says(words: str) -> None:
-        until(lambda: words in shell.said.read_text(), f"not said: {words}: {shell.said.read_text()}")
+        until(lambda: ended() or words in shell.said.read_text(), f"not said: {words}")
+        assert not ended(), shell.said.read_text()
+
+    def ended() -> bool:
+        return process.poll() is not None
 
     for name in ("kept.md", "other.md", "third.md"):
         shell.write(f"{bird}/{name}")
