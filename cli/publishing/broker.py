@@ -1,5 +1,6 @@
 """The topic of documents as the broker has it, and the one producer that writes to it."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from topics.headers import CONTENT_TYPE
 from topics.identity import DocumentRef, Token, document_key
 
 ANSWER_SECONDS = 10.0
+SILENCE = 3.0  # seconds without an answer before that is said
 LAST_SECONDS = 5.0  # for what is on its way when the run is told to stop
 AROUND = 4096  # bytes of a record besides its value, at most: key, headers, the frame of a batch
 QUEUED_KBYTES = 64 * 1024
@@ -68,6 +70,8 @@ class Sender:
         self._limits: dict[str, int] = {}
         self.away: str | None = None  # why the broker confirms nothing
         self.settled: Callable[[], Any] = lambda: None  # called for each record that has its answer
+        self.silent: Callable[[], Any] = lambda: None  # called when the broker has not answered for a while
+        self._heard = 0.0
         known = {k: v for k, v in client_config(settings).items() if k != "allow.auto.create.topics"}  # a consumer's
         self._producer = Producer(
             known
@@ -101,9 +105,10 @@ class Sender:
 
     def finish(self) -> None:
         """Until the broker has answered for everything, or does not."""
-        until, told = time.monotonic() + self._settings.kafka.request_timeout + 1, False
+        self._heard = time.monotonic()
+        until, told = self._heard + self._settings.kafka.request_timeout + 1, False
         while len(self._producer) and time.monotonic() < until:
-            self._producer.poll(0.1)
+            self._serve()
             if self._stop.is_set() and not told:
                 told, until = True, min(until, time.monotonic() + LAST_SECONDS)
         if len(self._producer):
@@ -121,6 +126,7 @@ class Sender:
     ) -> None:
         key = document_key(DocumentRef(self._tenant, doc_id))
         self._journal.begin(doc_id, base)
+        self._heard = time.monotonic()
         while True:
             epoch = self._writing.current()
             report = partial(self._report, doc_id, base, digest, epoch.number)
@@ -128,13 +134,23 @@ class Sender:
                 self._producer.produce(epoch.topic, body, key, headers=[*headers], on_delivery=report)
                 break
             except BufferError:  # the queue is full: wait for the broker
-                self._producer.poll(0.1)
+                self._serve()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
                 self._report(doc_id, base, digest, epoch.number, error.args[0], None)
                 break
         self._producer.poll(0)
+
+    def _serve(self) -> None:
+        """Take what the broker answers, for a moment."""
+        before = len(self._producer)
+        self._producer.poll(0.1)
+        if len(self._producer) < before:
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > SILENCE:
+            self.silent()
+            self._heard = math.inf  # once
 
     def _report(
         self, doc_id: str, base: str, digest: str | None, epoch: int, error: KafkaError | None, message: Any

@@ -1,7 +1,7 @@
 """One pass over the folders: what is new is sent, and what has vanished is deleted."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -41,6 +41,7 @@ class Publisher:
     console: Console
     stop: threading.Event
     summary: Summary = field(default_factory=Summary)
+    silent: Callable[[], None] | None = None  # says that the broker does not answer
     _seen: dict[str, tuple[tuple[int, ...], Left | None]] = field(default_factory=dict)  # stamp, what was said of it
     _sender: Sender | None = None
 
@@ -122,6 +123,7 @@ class Publisher:
         with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             task = progress.add_task("", total=len(files) + len(gone))
             sender.settled = lambda: progress.advance(task)
+            sender.silent = self.silent or (lambda: self.console.print("the broker does not answer, waiting"))
             try:
                 for file in files:
                     if sender.away or self.stop.is_set():

@@ -51,6 +51,7 @@ class _Follower:
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
+        publisher.silent = lambda: self.tell("changes wait for the broker: it does not answer")
         self._console: Console = publisher.console
         self._trouble: str | None = None
         self._told: dict[str, str] = {}  # failures that were said already
