@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from cli.__main__ import app
+from cli.control import read_epochs
 from cli.topics import plans_of
 from deploy.local.programs import ROOT
 from runtime.settings import Settings
@@ -92,6 +93,7 @@ def topics_only(shell: Shell, system: System) -> Iterator[tuple[Shell, Settings]
     environment = dict(system.stack.environment) | {"FRESHET_PREFIX": f"p{secrets.token_hex(4)}"}
     settings = Settings.from_env(environment)
     provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans_of(settings))
+    read_epochs(settings)  # which waits for the leader of a topic that was just made
     yield Shell(shell.folder, environment), settings
 
 
