@@ -138,9 +138,9 @@ def test_sync_deletes_what_has_vanished(shell: Shell, system: System) -> None:
 
     for name in names[2:5]:
         (shell.folder / "docs" / name).unlink()
-    shell.write("new.md")
+    new = shell.write(f"{secrets.token_hex(4)}-new.md").name
     assert "3 of the 4 documents" in shell("docs", "--sync", code=2)
-    assert system.http.get("/v1/documents/docs/new.md").status_code == 404  # nothing was sent at all
+    assert system.http.get(f"/v1/documents/docs/{new}").status_code == 404  # nothing was sent at all
     assert "1 published, 1 unchanged, 3 deleted, 0 failed" in shell("docs", "--sync", "--yes", "--wait")
     assert [status(doc_id) for doc_id in (crane, egret)] == ["deleted", "deleted"]
 
@@ -172,20 +172,23 @@ def test_a_dry_run_sends_nothing(topics_only: tuple[Shell, Settings]) -> None:
 def test_a_killed_run_is_resumed(topics_only: tuple[Shell, Settings]) -> None:
     """After kill -9 the next run sends what was not confirmed, and nothing else; every document is in the log."""
     shell, settings = topics_only
-    count = 3000
+    count, more = 4000, "and more of it. " * 300
     for number in range(count):
-        shell.write(f"{number}.txt", f"Document number {number}.")
+        shell.write(f"{number}.txt", f"Document number {number} {more}")
     process = shell.start("docs")
-    until(
-        lambda: process.poll() is not None or any(p.stat().st_size > 50_000 for p in shell.journals.glob("*.jsonl")),
-        "the journal does not grow",
-    )
+
+    def confirmed_some() -> bool:
+        return process.poll() is not None or any(
+            b', "1.' in path.read_bytes() for path in shell.journals.glob("*.jsonl")
+        )
+
+    until(confirmed_some, "nothing is confirmed")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     confirmed = sum(bool(digest) for digest in shell.notes().values())
     assert 0 < confirmed < count
     assert f"{count - confirmed} published, {confirmed} unchanged, 0 deleted, 0 failed" in shell("docs")
-    assert dict(records(settings)) == {f"docs/{n}.txt": f"Document number {n}.".encode() for n in range(count)}
+    assert dict(records(settings)) == {f"docs/{n}.txt": f"Document number {n} {more}".encode() for n in range(count)}
     assert f"0 published, {count} unchanged" in shell("docs")
 
 
