@@ -18,13 +18,17 @@ from cli.ask import Told, ask_live
 from cli.control import write_epoch
 from cli.door import Door, DoorError
 from cli.environment import read_settings
-from cli.publish import Summary, find, send
+from cli.publish import publish_once
+from cli.publishing.journal import JournalError
+from cli.publishing.passes import Wish
+from cli.publishing.walk import Folder
 from cli.stack import STATED_FAILURES
 from deploy.local import stack
 from deploy.local.state import state_folder
 from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT, Token
+from topics.media_types import BY_SUFFIX
 
 console = Console(highlight=False)
 DEADLINE = 120.0  # seconds for anything to become answerable
@@ -55,7 +59,7 @@ def demo() -> None:
         _title("Starting Kafka, Weaviate, Redis, the workers and the gateway")
         ours = not stack.up(state, os.environ, lambda line: console.print(f"  {line}", markup=False)).already_up
         _story(read_settings(), folder)
-    except (DemoFailed, DoorError, *STATED_FAILURES) as error:
+    except (DemoFailed, DoorError, JournalError, *STATED_FAILURES) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None
     finally:
@@ -72,13 +76,12 @@ def _story(settings: Settings, folder: Path) -> None:
     with Door(settings) as door:
         console.print(f"  gateway at {door.address}, its API at {door.address}/docs")
         _title(f"Publishing {folder}/ to Kafka")
-        summary = Summary()
-        sources = list(find([folder], None, summary))
         began = time.monotonic()
-        send(settings, sources, DEFAULT_TENANT, force=True, summary=summary)
+        wish = Wish(folders=[Folder.of(folder)], media_types=BY_SUFFIX, tenant=DEFAULT_TENANT, force=True)
+        summary = publish_once(settings, wish).summary
         if not summary.published:
             raise DemoFailed(f"nothing to publish in {folder} (readable: Markdown, HTML, text)")
-        _wait_for(door, summary.published, began)
+        _wait_for(door, summary.tokens, began)
 
         _title("Asking")
         own = folder.resolve() == Path("docs").resolve()

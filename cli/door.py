@@ -13,7 +13,11 @@ TIMEOUT = httpx.Timeout(10.0, read=120.0)
 
 
 class DoorError(RuntimeError):
-    """The gateway refused or is not there; the message says which."""
+    """The gateway refused, with this status, or is not there; the message says which."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Door:
@@ -43,6 +47,15 @@ class Door:
         """Status of a document; with a token, of that version."""
         return self.get(f"/v1/documents/{quote(doc_id, safe='')}", **({"token": token} if token else {}))
 
+    def find(self, doc_id: str) -> dict[str, Any] | None:
+        """Status of a document, None when the gateway has never seen it."""
+        try:
+            return self.status(doc_id)
+        except DoorError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def events(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Events of a job as they come: (name, data), until the last one."""
         try:
@@ -71,5 +84,5 @@ class Door:
         if response.is_error:
             said = f"{response.status_code} {body.get('title', '')}: {body.get('detail', '')}".rstrip(": ")
             hint = " (commands show the key in FRESHET_GATEWAY_API_KEY)"
-            raise DoorError(said + (hint if response.status_code in (401, 403) else ""))
+            raise DoorError(said + (hint if response.status_code in (401, 403) else ""), response.status_code)
         return dict(body)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from litestar import Litestar
 from prometheus_client.metrics import MetricWrapperBase
 
 from cli import asyncapi
@@ -46,13 +47,17 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "docs" / "topics.md": topics_page(),
         ROOT / "docs" / "asyncapi.json": _json(asyncapi.describe(Settings())),
-        ROOT / "docs" / "openapi.json": _json(openapi.describe(create_app(Settings(), MemoryManifests(), MemoryLog()))),
+        ROOT / "docs" / "openapi.json": _json(openapi.describe(_door(), keyed=True)),
         **compose.files(),
     }
     for record in records():
         schema = _json(msgspec.json.schema(record))
         files[ROOT / "topics" / "schemas" / f"{record.__name__}.v{SCHEMA_VERSION}.json"] = schema
     return files
+
+
+def _door() -> Litestar:
+    return create_app(Settings(), MemoryManifests(), MemoryLog())
 
 
 def _json(value: Any) -> str:
