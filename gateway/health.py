@@ -18,7 +18,7 @@ from gateway.ports import Log
 from runtime import metrics
 from runtime.logs import logger
 from topics.identity import DEFAULT_TENANT, DocumentRef
-from topics.registry import QUEUES
+from topics.registry import QUEUES, SOURCES
 
 WATCH_SECONDS = 2.0
 WATCH_DEADLINE = 10.0
@@ -70,7 +70,7 @@ async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = Non
     async def pauses() -> dict[str, str]:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                paused = await board.paused(list(QUEUES)) if board else {}
+                paused = await board.paused([*QUEUES, *SOURCES.readers]) if board else {}
         except (ConnectorError, TimeoutError):  # it lives where the state does, which is asked of as well
             return {}
         return {f"lane.{lane}": f"paused since {_moment(why.since)}: {why.reason}" for lane, why in paused.items()}

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from runtime.sources import Source, read_sources
 
 PREFIX = "FRESHET_"
 
@@ -110,6 +112,15 @@ class Documents(_Branch):
     stale_after: float = Field(
         300.0, gt=0, description="A passage is stale when a newer version is this old in the log, s."
     )
+    sources: str = Field(
+        "", description="Topics of your own to take documents from, and their mapping: TOML or JSON (docs/sources.md)."
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_sources(text)
+        return text
 
 
 class Queries(_Branch):
@@ -195,10 +206,12 @@ class Settings(_Branch):
             if variable.startswith(PREFIX) and variable not in known | _FOREIGN:
                 raise SettingsError(f"{variable} is not a setting: `freshet settings` lists all")
         try:
-            return cls.model_validate(tree)
+            settings = cls.model_validate(tree)
         except ValidationError as error:
             lines = [f"{variable_of(*map(str, e['loc'][:2]))}: {e['msg']}" for e in error.errors()]
             raise SettingsError("; ".join(lines)) from None
+        _ = settings.sources  # complains
+        return settings
 
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:
@@ -215,6 +228,15 @@ class Settings(_Branch):
             part = getattr(self, branch)
             source = "environment" if variable in env else "file" if f"{variable}_FILE" in env else "default"
             yield variable, getattr(part, name), source, type(part).model_fields[name].description or ""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Topics of the user's own; :class:`SettingsError` for one of ours, which would be read in a circle."""
+        found = read_sources(self.documents.sources)
+        for source in found:
+            if source.topic.startswith(f"{self.kafka.prefix}."):
+                raise SettingsError(f"FRESHET_SOURCES: topic {source.topic} is one of Freshet's own")
+        return found
 
     @property
     def tenants(self) -> frozenset[str]:
