@@ -208,7 +208,8 @@ class Settings(_Branch):
         try:
             settings = cls.model_validate(tree)
         except ValidationError as error:
-            lines = [f"{variable_of(*map(str, e['loc'][:2]))}: {e['msg']}" for e in error.errors()]
+            told = [(e["loc"][:2], e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+            lines = [f"{variable_of(*map(str, place))}: {message}" for place, message in told]
             raise SettingsError("; ".join(lines)) from None
         _ = settings.sources  # complains
         return settings

@@ -165,7 +165,8 @@ def read_sources(text: str) -> tuple[Source, ...]:
     try:
         sources = TypeAdapter(_Sources).validate_python({"sources": tree} if isinstance(tree, list) else tree).sources
     except ValidationError as error:
-        raise ValueError("; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors())) from None
+        lines = [f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise ValueError("; ".join(lines)) from None
     topics = [source.topic for source in sources]
     if twice := sorted({topic for topic in topics if topics.count(topic) > 1}):
         raise ValueError(f"topic {', '.join(twice)} is there twice")
