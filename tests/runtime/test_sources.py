@@ -66,6 +66,7 @@ RECORD = {"value": {"a": {"b": 1, "n": None}, "l": [{"x": 1}, {}]}, "key": "k"}
         ("value.a.c || value.a.b", 1),
         ("'text/markdown'", "text/markdown"),
         ("value.a.c == 'x'", False),
+        ("max_by(value.l[?x], &x).x", 1),
     ],
 )
 def test_paths(path: str, found: object) -> None:

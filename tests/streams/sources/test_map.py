@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from connectors.ports import LoggedRecord
 from runtime.sources import read_sources
+from streams.deadletters.shelf import NotRedrivable, redriven
 from streams.outcome import Drop, Emit, Outcome, Output, Record, Refuse
 from streams.sources.map import Map
 from topics.codec import decode
 from topics.documents import Document
 from topics.headers import PUBLISHED_AT, SCHEMA, SOURCE
-from topics.registry import DOCUMENTS
+from topics.registry import DOCUMENTS, SOURCES
 
 PLAIN = {"topic": "t", "id": "value.id", "text": "value.text"}
 CHANGES = PLAIN | {"envelope": "debezium", "id": "key.id"}
@@ -189,3 +191,10 @@ async def test_the_last_of_a_batch_counts() -> None:
     assert first == Drop("superseded") and isinstance(other, Emit) and isinstance(last, Emit)
     first, refusal = await outcomes(PLAIN, rows[0], record({"id": 1, "text": 5}, offset=9))
     assert isinstance(first, Emit) and isinstance(refusal, Refuse)
+
+
+def test_letters_are_not_redriven() -> None:
+    """A refused row has no version: what is newer in its topic must not be replaced by it later."""
+    letter = LoggedRecord(0, 0, b"k", b"{}", {"__connect.errors.topic": b"t"}, 0)
+    with pytest.raises(NotRedrivable, match="write the row at its source again"):
+        redriven(letter, SOURCES)

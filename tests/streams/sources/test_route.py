@@ -15,7 +15,7 @@ from topics.identity import partition_of
 from topics.registry import DOCUMENTS, SOURCES, documents_of
 from topics.spec import dead_letters_of
 
-KEY = b"some/document"  # on partition 2 of 4 and 6 of 8
+KEY = b"a"  # on partition 0 of 4 and 4 of 8
 DOCUMENT = Output(DOCUMENTS, KEY, b"{}", 0)
 LETTER = Output(dead_letters_of(SOURCES), KEY, b"{}", 3)
 
