@@ -30,7 +30,7 @@ class Map:
 
     async def step(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Map a batch in a thread, so that heartbeats never wait for a long record."""
-        outcomes = await asyncio.to_thread(lambda: [self._outcome(record) for record in records])
+        outcomes = await asyncio.to_thread(lambda: [self.outcome(record) for record in records])
         last = {outcome.outputs[0].key: outcome for outcome in outcomes if isinstance(outcome, Emit)}
         return [
             Drop("superseded") if isinstance(outcome, Emit) and last[outcome.outputs[0].key] is not outcome else outcome
@@ -42,7 +42,8 @@ class Map:
         del record, status, reason
         return []
 
-    def _outcome(self, record: Record) -> Outcome:
+    def outcome(self, record: Record) -> Outcome:
+        """What comes of one record."""
         source = self._sources[record.topic]
         try:
             row = read_row(record, source.envelope)

@@ -83,6 +83,13 @@ class Mapper:
         consumer.close()
         return found
 
+    def freshet(self, *words: str) -> tuple[int, str]:
+        """Exit code and output of the command line."""
+        environment = self._environment | {"COLUMNS": "200"}
+        command = [sys.executable, "-m", "cli", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
     def lanes(self) -> Lanes:
         kafka = self.settings.kafka
         return Lanes(self._brokers, kafka.prefix, self.settings.documents.generation, None, [self.topic])
@@ -107,6 +114,8 @@ def last(messages: list[Message]) -> dict[bytes, str | None]:
 def test_a_topic_of_ones_own(mapper: Mapper) -> None:
     """Rows arrive under their ids, on the partition of murmur2, in order, deletes as nulls, although the worker is
     killed with -9; what has another shape becomes a dead letter that quotes the path; the lane's lag is told."""
+    lanes = mapper.lanes()
+    assert mapper.topic in (asyncio.run(lanes.checks())["sources"] or "")
     mapper.start()  # before the topic is there: it waits
     mapper.make_topic()
     rows = 200
@@ -131,7 +140,6 @@ def test_a_topic_of_ones_own(mapper: Mapper) -> None:
     headers: dict[str, Any] = dict(letters[0].headers() or [])
     assert letters[0].key() == b'{"id": 200}' and headers["__connect.errors.topic"] == mapper.topic.encode()
     assert headers["__connect.errors.exception.message"] == b"text: value.body is missing: value has text"
-    lanes = mapper.lanes()
     until = time.monotonic() + 30
     while asyncio.run(lanes.queue_lengths())["map"]:  # commits come twice a second
         assert time.monotonic() < until
@@ -139,3 +147,7 @@ def test_a_topic_of_ones_own(mapper: Mapper) -> None:
     checks = asyncio.run(lanes.checks())
     assert checks["lane.map"] is None and checks["topics"] is None and "sources" not in checks
     lanes.close()
+    code, shown = mapper.freshet("sources", "try", "--records", "1000")
+    assert code == 1 and f"{mapper.topic}: {4 * rows + 1} records" in shown, shown
+    assert all(said in shown for said in (f"{3 * rows} documents", f"{rows} deletes", "1 refused")), shown
+    assert "/0: text: value.body is missing: value has text" in shown and "null: deleted" in shown
