@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, demo, dlq, epoch, model, publish, reference, sources, stack, topics, view
+from cli import ask, audit, demo, dlq, epoch, model, publish, reference, sources, stack, topics, view
 from cli.environment import effective_environment, read_settings
 from streams.topology import BY_NAME
 
@@ -25,6 +25,7 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")
 app.command()(publish.publish)
 app.command()(ask.ask)
+app.command()(audit.audit)
 app.command()(demo.demo)
 app.command()(reference.reference)
 console = Console(highlight=False)

@@ -12,7 +12,8 @@ from rich.table import Table
 from cli.environment import read_settings
 from connectors import build
 from connectors.errors import ConnectorError
-from connectors.ports import ManifestView, TopicLog
+from connectors.ports import TopicLog
+from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from streams.documents.view import View
 from topics import registry

@@ -1,5 +1,8 @@
 """Settings to adapters; the only list of adapters.  Imports are local: a process loads what it uses."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
 from connectors.epochs import EpochLog
 from connectors.ports import (
     AnswerModel,
@@ -8,14 +11,17 @@ from connectors.ports import (
     Encoder,
     LaneBoard,
     ManifestStore,
-    ManifestView,
     TopicLog,
     VectorStore,
 )
+from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
 from topics.spec import TopicSpec
+
+if TYPE_CHECKING:
+    from connectors.kafka.producer import KafkaProducer
 
 
 def manifest_store(settings: Settings) -> ManifestStore:
@@ -66,6 +72,20 @@ def foreign_log(settings: Settings, topic: str) -> TopicLog:
 
 def epoch_log(settings: Settings) -> EpochLog:
     return EpochLog(topic_log(settings, CONTROL), first_epoch(settings.kafka.prefix, settings.kafka.partitions))
+
+
+def committed(
+    settings: Settings, group: str, topic: str, partitions: int
+) -> Callable[[], Awaitable[Mapping[int, int]]]:
+    from connectors.kafka.group_offsets import committed
+
+    return lambda: committed(settings.kafka, group, topic, partitions)
+
+
+def producer(settings: Settings) -> "KafkaProducer":
+    from connectors.kafka.producer import KafkaProducer
+
+    return KafkaProducer(settings.kafka, settings.documents.max_document_bytes)
 
 
 def embedding_cache(settings: Settings) -> EmbeddingCache:

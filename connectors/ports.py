@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from topics.documents import DocumentHead, IndexEvent, LastSeen, Metadata
+from topics.documents import DocumentHead, LastSeen, Metadata
 from topics.identity import DocumentRef, Token
 from topics.queries import Filter, Passage
 
@@ -66,6 +66,22 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A chunk object as it lies in the store, for who checks it.
+
+    ``imprint`` stands for access list and metadata as they are stored, see :meth:`VectorStore.imprint`; ``text`` is
+    None, and imprint and vector are not known, where only ids were asked for.  ``written_at`` is ms since 1970.
+    """
+
+    id: str
+    ref: DocumentRef
+    written_at: int
+    text: str | None = None
+    imprint: str = ""
+    vector: bool = False  # whether there is one, of the right length
+
+
 class VectorStore(Protocol):
     """Chunk objects of one generation.  Holds garbage as well as what is visible: only manifests decide."""
 
@@ -87,6 +103,15 @@ class VectorStore(Protocol):
         self, tenant: str, vector: Vectors, limit: int, principals: Sequence[str], where: Filter
     ) -> list[Hit]:
         """Nearest objects of a tenant that any of the principals (or everyone) may see, best first."""
+
+    def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
+        """Every object of a tenant once, in pages, in any order; of those written or deleted meanwhile perhaps not."""
+
+    async def objects(self, refs: Mapping[DocumentRef, Sequence[str]], *, whole: bool) -> list[StoredObject]:
+        """Those of the ids that are stored, whichever document they say they belong to."""
+
+    def imprint(self, access: Sequence[str], metadata: Metadata) -> str:
+        """What :meth:`walk` says of an object that was written with these; what a store cannot tell apart is equal."""
 
     async def ready(self) -> bool: ...
 
@@ -112,6 +137,11 @@ class Manifest:
     doubted: bool = False
     view: str = field(default="", compare=False)
 
+    @property
+    def edition(self) -> str:
+        """Tells manifests of one version apart, and whether it is in doubt."""
+        return f"{self.indexed_at}{'?' if self.doubted else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestChunk:
@@ -123,7 +153,10 @@ class ManifestChunk:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Make a version the visible one, if and only if ``expected`` is still current in the view it was read from."""
+    """Make a version the visible one, if and only if ``expected`` is still current, in the view and ``edition`` given.
+
+    A version in doubt is flipped to once more, so the version alone does not say which chunks the manifest lists.
+    """
 
     ref: DocumentRef
     expected: str | None
@@ -134,6 +167,7 @@ class Flip:
     doomed: tuple[str, ...]
     indexed_at: int
     view: str = ""  # empty: any view that is whole
+    edition: str = ""  # empty: any
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +237,15 @@ class ManifestStore(Protocol):
     async def watermarks(self) -> dict[tuple[int, int], int]:
         """By (epoch, partition) of ``documents``: up to which offset every version has reached its outcome."""
 
+    async def distrust(self, why: str) -> None:
+        """Nothing here counts as current until an audit has found it so; of several reasons the last is kept."""
+
+    async def distrusted(self) -> str | None:
+        """Why not, if so."""
+
+    async def trust(self, why: str) -> None:
+        """An audit found all as it should be; a reason that came since it began stays."""
+
     async def refuse(self, token: Token, seen: LastSeen) -> None:
         """Remember, for a day, that this very version was refused, so that whoever holds its token learns why."""
 
@@ -226,59 +269,6 @@ class LoggedRecord:
     value: bytes | None
     headers: Mapping[str, bytes]
     timestamp: int
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """An index event and its place in the log; between ``since`` and ``offset`` lies no other event."""
-
-    partition: int
-    since: int
-    offset: int
-    event: IndexEvent
-
-
-@dataclass(frozen=True, slots=True)
-class ViewState:
-    """How far a view is.
-
-    ``server`` names this run of whoever keeps it: another name after a restart, a failover, a replacement.
-    ``offsets`` say from where on each partition of ``index-events`` is yet to be applied; what is not listed, from 0.
-    ``overtaken``: documents whose last event in the log is older than what is current, and its partition.
-    """
-
-    server: str
-    whole: bool
-    offsets: Mapping[int, int]
-    overtaken: Mapping[DocumentRef, int]
-
-
-class ManifestView(Protocol):
-    """Makes a :class:`ManifestStore` a view of ``index-events``.  Several may work on one side by side."""
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def state(self) -> ViewState: ...
-
-    async def apply(self, events: Sequence[Announced]) -> bool:
-        """Apply events in order, each with its offset in one step; ones that were applied before change nothing.
-
-        False when the view lacks something before one of them: it was lost, and that one is not applied.  A version
-        that is newer than the current one replaces it, done and owing nothing; into a view that is whole it comes in
-        doubt, since its flip was lost.  One that is older, or another manifest of the same version, leaves a current
-        version that is done where it is, and the document counts as overtaken until the current one is announced again.
-        While the view is not whole watermarks and refusals come back as well, as far as events tell: the newest outcome
-        of each document, and for a partition the newest of all, though a batch that was under way may have settled it
-        before an older one.  Deferrals do not come back.
-        """
-
-    async def declare_whole(self, server: str, offsets: Mapping[int, int]) -> bool:
-        """Let it be read and flipped in, if this is still that run and everything before the offsets is applied."""
-
-    async def reset(self) -> None:
-        """Forget all that events tell; it is not whole until they were applied again."""
 
 
 class TopicLog(Protocol):

@@ -56,9 +56,9 @@ async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = Non
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await manifests.status([_PROBE])
+                return {"state": None, "audit": await manifests.distrusted()}
         except (ConnectorError, TimeoutError) as error:
             return {"state": str(error) or "no answer in time"}
-        return {"state": None}
 
     async def lanes() -> dict[str, str | None]:
         try:

@@ -11,6 +11,7 @@ from runtime.settings import Settings
 from streams.outcome import Hook, Port, Publish, Stage
 from streams.topology import BY_NAME
 from topics import registry
+from topics.registry import group_of
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 
@@ -65,6 +66,7 @@ async def _there(settings: Settings, topics: Sequence[str]) -> None:
 async def _chunk(settings: Settings, _: Publish) -> Stage:
     from connectors.encoders.tokens import TokenCounter
     from connectors.encoders.weights import resolve
+    from streams.documents.absence import Absence
     from streams.documents.chunk import Chunk
     from streams.documents.deferrals import ThroughTheLane
     from streams.documents.parts import vector_room
@@ -76,6 +78,14 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
     weights = resolve(settings.encoder.model)
     room = vector_room(weights.dimension)
     count = TokenCounter(weights.folder)
+    kafka = settings.kafka
+    group = group_of(kafka.prefix, "chunk", settings.documents.generation)
+    logs = [
+        (build.topic_log(settings, registry.documents_of(epoch.number)),
+         build.committed(settings, group, epoch.topic, epoch.partitions))
+        for epoch in epochs.known
+    ]  # fmt: skip
+    absence = Absence(logs, manifests, kafka.delete_retention_ms, SystemClock())
     stage = Chunk(settings.documents, settings.kafka, settings.tenants, count, manifests, room, epochs)
     return Stage(
         name="chunk",
@@ -85,7 +95,11 @@ async def _chunk(settings: Settings, _: Publish) -> Stage:
         batch=min(CHUNK_BATCH, settings.documents.batch),
         linger=settings.documents.linger,
         deferrals=ThroughTheLane("chunk", registry.CHUNKS, stage.identify, manifests, settings.kafka.partitions),
-        ports=[Port("manifests", manifests.open, manifests.close), Port("control", control.open, control.close)],
+        ports=[
+            Port("manifests", manifests.open, manifests.close),
+            Port("control", control.open, control.close),
+            Port("absence", absence.open, absence.close),
+        ],
         later=[registry.documents_of(epoch.number) for epoch in epochs.after(epochs.first.number)],
         partitions=settings.kafka.partitions,
         until=partial(control.wait_for_more, epochs),

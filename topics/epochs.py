@@ -46,6 +46,10 @@ class Epochs:
         """The epoch whose topic this is."""
         return next((epoch for epoch in self.known if epoch.topic == topic), None)
 
+    def of_number(self, number: int) -> Epoch | None:
+        """The epoch of a version."""
+        return next((epoch for epoch in self.known if epoch.number == number), None)
+
     def before(self, number: int) -> list[Epoch]:
         """Epochs earlier than this one."""
         return [epoch for epoch in self.known if epoch.number < number]

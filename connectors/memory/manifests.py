@@ -33,6 +33,7 @@ class MemoryManifests:
         self._deferred: set[tuple[Token, str]] = set()
         self._refused: dict[Token, LastSeen] = {}
         self._parts: dict[DocumentRef, int] = {}
+        self._unaudited: str | None = None
 
     def lose(self) -> None:
         """Forget everything, as a flushed server does."""
@@ -85,6 +86,8 @@ class MemoryManifests:
         if current.version != flip.expected or flip.version < (current.version or ""):
             return False
         if flip.version == current.version and not current.doubted:
+            return False
+        if flip.edition not in ("", current.edition):
             return False
         seen = LastSeen(version=flip.version, status="deleted" if flip.deleted else "indexed", at=flip.indexed_at)
         if current.last_seen is not None and current.last_seen.version > flip.version:
@@ -163,6 +166,16 @@ class MemoryManifests:
     async def watermarks(self) -> dict[tuple[int, int], int]:
         self._check()
         return below(self._watermarks, (token for token, _ in self._deferred))
+
+    async def distrust(self, why: str) -> None:
+        self._unaudited = why
+
+    async def distrusted(self) -> str | None:
+        return self._unaudited
+
+    async def trust(self, why: str) -> None:
+        if self._unaudited == why:
+            self._unaudited = None
 
     async def refuse(self, token: Token, seen: LastSeen) -> None:
         self._refused[token] = seen

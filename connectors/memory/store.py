@@ -1,21 +1,28 @@
 """Chunk objects in a dict, searched one by one.  Same contract as Weaviate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from connectors.errors import Permanent
 from connectors.filters import matches
-from connectors.ports import Hit, StoredChunk, Vectors
-from topics.identity import PUBLIC, DocumentRef
+from connectors.ports import Hit, StoredChunk, StoredObject, Vectors
+from runtime.clock import Clock, SystemClock, millis
+from topics.documents import Metadata
+from topics.identity import PUBLIC, DocumentRef, digest
 from topics.queries import Filter
+
+_PAGE = 500
 
 
 class MemoryStore:
     """:class:`connectors.ports.VectorStore`."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, clock: Clock | None = None) -> None:
         self._dimension = dimension
+        self._clock = clock or SystemClock()
+        self._written: dict[tuple[str, str], int] = {}
         self._chunks: dict[tuple[str, str], StoredChunk] = {}  # by (tenant, id): tenants share nothing
 
     async def open(self) -> None:
@@ -32,7 +39,9 @@ class MemoryStore:
                     f"chunk {chunk.id} of {chunk.ref.path}: not a vector of {self._dimension} finite numbers",
                     reason="vector",
                 )
-        self._chunks |= {(chunk.ref.tenant, chunk.id): chunk for chunk in chunks}
+        new = {(chunk.ref.tenant, chunk.id): chunk for chunk in chunks}
+        self._chunks |= new
+        self._written |= dict.fromkeys(new, millis(self._clock.now()))
 
     async def delete(self, refs: Mapping[DocumentRef, Sequence[str]]) -> None:
         for ref, ids in refs.items():
@@ -52,6 +61,31 @@ class MemoryStore:
             if owner == tenant and not allowed.isdisjoint(chunk.access) and matches(chunk.metadata, where)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[: max(limit, 0)]
+
+    async def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
+        ids = sorted(chunk_id for owner, chunk_id in self._chunks if owner == tenant)
+        for start in range(0, len(ids), _PAGE):
+            yield [
+                self._object(tenant, chunk_id, whole)
+                for chunk_id in ids[start : start + _PAGE]
+                if (tenant, chunk_id) in self._chunks
+            ]
+
+    async def objects(self, refs: Mapping[DocumentRef, Sequence[str]], *, whole: bool) -> list[StoredObject]:
+        wanted = [(ref.tenant, chunk_id) for ref, ids in refs.items() for chunk_id in ids]
+        return [self._object(*key, whole) for key in wanted if key in self._chunks]
+
+    def imprint(self, access: Sequence[str], metadata: Metadata) -> str:
+        return digest(msgspec.json.encode([sorted(set(access) or {PUBLIC}), metadata], order="deterministic"))
+
+    def _object(self, tenant: str, chunk_id: str, whole: bool) -> StoredObject:
+        chunk = self._chunks[tenant, chunk_id]
+        written_at = self._written.get((tenant, chunk_id), 0)
+        if not whole:
+            return StoredObject(chunk_id, chunk.ref, written_at)
+        imprint = self.imprint(chunk.access, chunk.metadata)
+        vector = np.shape(chunk.vector) == (self._dimension,)
+        return StoredObject(chunk_id, chunk.ref, written_at, chunk.text, imprint, vector)
 
     async def ready(self) -> bool:
         return True

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from connectors.memory.manifests import MemoryManifests
-from connectors.ports import Announced, Manifest, ManifestChunk, ViewState
+from connectors.ports import Manifest, ManifestChunk
+from connectors.view_ports import Announced, ViewState
 from topics.documents import LastSeen
 from topics.identity import DocumentRef, Token, Version
 
@@ -13,7 +14,7 @@ _DAY = 86400  # seconds
 
 
 class MemoryView:
-    """:class:`connectors.ports.ManifestView` of manifests in the same process.
+    """:class:`connectors.view_ports.ManifestView` of manifests in the same process.
 
     ``alone``: nobody flips in them, so that everything comes from the log: watermarks and refusals keep coming, no
     flip can be lost, and of two manifests of one version the later in the log counts.

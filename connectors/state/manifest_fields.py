@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from connectors.errors import Permanent
-from connectors.ports import Announced, Flip, Manifest, ManifestChunk
+from connectors.ports import Flip, Manifest, ManifestChunk
+from connectors.view_ports import Announced
 from topics.documents import DocumentHead, LastSeen, Status
 from topics.identity import Version
 
@@ -29,7 +30,7 @@ def flip_arguments(flip: Flip) -> list[Any]:
     seen = LastSeen(version=flip.version, status=status, at=flip.indexed_at)
     head = "" if flip.head is None else encode(flip.head)
     arguments: list[Any] = [flip.expected or "", flip.version, "1" if flip.deleted else "0", head]
-    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id, flip.view]
+    arguments += [encode(flip.doomed), encode(seen), flip.indexed_at, flip.ref.doc_id, flip.view, flip.edition]
     return arguments + chunk_lines((id_, chunk.hash, chunk.section) for id_, chunk in flip.chunks.items())
 
 

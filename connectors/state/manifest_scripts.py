@@ -24,17 +24,21 @@ end
 """
 
 # Compare on exactly the expected version ('' = never indexed), in the view that it was read from ('' = any); -1 where
-# that is lost.  A version never goes down, and comes twice only where an audit doubts it, which the flip ends: of two
-# writers with the same expectation one wins.  Chunk lines are ARGV[10] and on; unpack() takes about 8000 values.
+# that is lost.  A version never goes down, and comes twice only where it is in doubt, which the flip ends: of two
+# writers with the same expectation one wins.  Where an edition (indexed_at, with ? in doubt) is given, it must still be
+# that one.  Chunk lines are ARGV[11] and on; unpack() takes about 8000 values.
 # The first write is one that a full server refuses: later ones in a script are let through.
 FLIP: Final = f"""{VIEW}
 local doc, ids = KEYS[1], KEYS[2]
-local expected, version, deleted, head, doomed, seen, at, id, read = unpack(ARGV, 1, 9)
+local expected, version, deleted, head, doomed, seen, at, id, read, edition = unpack(ARGV, 1, 10)
 local view = whole(KEYS[3])
 if view == '' or (read ~= '' and read ~= view) then return -1 end
 local current = redis.call('HGET', doc, 'version') or ''
 if current ~= expected or version < current then return 0 end
-if version == current and redis.call('HGET', doc, 'doubted') ~= '1' then return 0 end
+local doubted = redis.call('HGET', doc, 'doubted') == '1'
+if version == current and not doubted then return 0 end
+local found = (redis.call('HGET', doc, 'indexed_at') or '0') .. (doubted and '?' or '')
+if edition ~= '' and edition ~= found then return 0 end
 local last = redis.call('HGET', doc, 'last_seen')
 if last and cjson.decode(last)['version'] > version then seen = last end
 local now = redis.call('TIME')
@@ -42,7 +46,7 @@ redis.call('HSET', doc, 'version', version)
 redis.call('UNLINK', doc)
 redis.call('HSET', doc, 'version', version, 'deleted', deleted, 'done', '0', 'head', head, 'doomed', doomed,
            'last_seen', seen, 'indexed_at', at, 'flipped', now[1] * 1000 + math.floor(now[2] / 1000))
-for i = 10, #ARGV, 4000 do
+for i = 11, #ARGV, 4000 do
   redis.call('HSET', doc, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
 end
 if deleted == '1' then redis.call('ZREM', ids, id) else redis.call('ZADD', ids, 0, id) end
@@ -93,6 +97,11 @@ local before = redis.call('HGET', KEYS[1], ARGV[1])
 if before and tonumber(before) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
+"""
+
+TRUST: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
 """
 
 # Nearly every document has one part for ever: those take no space.

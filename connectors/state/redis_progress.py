@@ -3,6 +3,7 @@
 - ``<generation>:waiting:{tenant}/doc_id``  versions known to be in the log and not yet visible, for a day
 - ``<generation>:watermarks``               HASH ``epoch.partition`` -> offset
 - ``<generation>:deferred``                 HASH ``token work`` -> 1, for what waits for another try
+- ``<generation>:unaudited``               why nothing counts as current until an audit has found it so
 - ``<generation>:refused:<token>``          why a version was refused, for a day
 """
 
@@ -70,6 +71,23 @@ class RedisProgress(RedisGeneration):
             epoch, _, partition = place.partition(".")
             marks[int(epoch), int(partition)] = int(offset)
         return below(marks, (Token.parse(entry.partition(" ")[0]) for entry in deferred))
+
+    async def distrust(self, why: str) -> None:
+        async with calling(self._settings, "demand an audit"):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(self._key("unaudited"), why)
+            await replies(pipe)
+
+    async def distrusted(self) -> str | None:
+        async with calling(self._settings, "ask for the last audit"):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.get(self._key("unaudited"))
+            [why] = await replies(pipe)
+            return str(why) if why else None
+
+    async def trust(self, why: str) -> None:
+        async with calling(self._settings, "record an audit"):
+            await self._run(scripts.TRUST, [([self._key("unaudited")], [why])])
 
     async def refuse(self, token: Token, seen: LastSeen) -> None:
         async with calling(self._settings, "remember a refusal"):

@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.ports import Announced, ViewState
 from connectors.state import view_scripts as scripts
 from connectors.state.manifest_fields import apply_arguments
 from connectors.state.redis_connection import calling, replies
 from connectors.state.redis_generation import RedisGeneration, server_of
 from connectors.state.redis_progress import DAY
+from connectors.view_ports import Announced, ViewState
 from topics.identity import DocumentRef, Token, Version
 
 _CLOSED_SECONDS = 30.0  # longer than any step of a reset takes
@@ -25,7 +25,7 @@ _SCAN = 1000  # keys in a step
 
 
 class RedisView(RedisGeneration):
-    """:class:`connectors.ports.ManifestView` of one generation."""
+    """:class:`connectors.view_ports.ManifestView` of one generation."""
 
     async def state(self) -> ViewState:
         async with calling(self._settings, "look at the view"):

@@ -5,7 +5,7 @@ Objects carry their ids and vectors, so writing twice writes the same.  What is 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ from weaviate.collections.classes.filters import FilterReturn
 from weaviate.exceptions import WeaviateBaseError, WeaviateInsertManyAllFailedError
 
 from connectors.errors import ConnectorError, Permanent, Transient, Unclear, surest
-from connectors.ports import Hit, StoredChunk, Vectors
+from connectors.ports import Hit, StoredChunk, StoredObject, Vectors
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_collection import Collection
 from connectors.stores.weaviate_connection import Connection, all_of
 from connectors.stores.weaviate_errors import is_absent_tenant, judge
 from connectors.stores.weaviate_filters import Nothing, compile_filter, wanted_properties
+from connectors.stores.weaviate_objects import WHOLE_PAGE, read_page
 from runtime.settings import Settings
-from topics.identity import DocumentRef
+from topics.documents import Metadata
+from topics.identity import PUBLIC, DocumentRef
 from topics.queries import Filter
 
 _OBJECTS = 200  # in one insert: building the request holds the event loop
@@ -85,6 +87,34 @@ class WeaviateStore:
         buckets = self._tenants.all(tenant)
         found = await all_of(self._nearest(tenant, bucket, vector, limit, by) for bucket in buckets)
         return sorted((hit for hits in found for hit in hits), key=lambda hit: (-hit.score, hit.id))[:limit]
+
+    async def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
+        for bucket in self._tenants.all(tenant):
+            after: str | None = None
+            while page := await self._page(tenant, bucket, whole, WHOLE_PAGE if whole else _IDS, after=after):
+                yield page
+                after = page[-1].id
+
+    async def objects(self, refs: Mapping[DocumentRef, Sequence[str]], *, whole: bool) -> list[StoredObject]:
+        tenants = {self._tenants.of(ref): ref.tenant for ref in refs}
+        size = WHOLE_PAGE if whole else _IDS
+        pages = [
+            await self._page(tenants[bucket], bucket, whole, size, ids=ids[start : start + size])
+            for bucket, ids in self._by_tenant(refs)
+            for start in range(0, len(ids), size)
+        ]
+        return [found for page in pages for found in page]
+
+    def imprint(self, access: Sequence[str], metadata: Metadata) -> str:
+        return schema.imprint(schema.shared_properties(tuple(access) or (PUBLIC,), metadata))
+
+    async def _page(
+        self, tenant: str, bucket: str, whole: bool, size: int, after: str | None = None, ids: Sequence[str] = ()
+    ) -> list[StoredObject]:
+        part = self._collection.tenant(bucket)
+        return await self._connection.call(
+            "walk", lambda: read_page(part, tenant, self._dimension if whole else None, size, after, ids)
+        )
 
     def _by_tenant(self, refs: Mapping[DocumentRef, Sequence[str]]) -> Iterator[tuple[str, list[str]]]:
         """Ids by physical tenant, no more at once than one request may hold."""
@@ -201,10 +231,8 @@ def _object(chunk: StoredChunk) -> DataObject[dict[str, Any], None]:
         "doc_id": chunk.ref.doc_id,
         "ordinal": chunk.ordinal,
         "text": chunk.text,
-        "access": [schema.exact(principal) for principal in chunk.access],
+        **schema.shared_properties(chunk.access, chunk.metadata),
     }
-    for kind, key, value in schema.properties_of(chunk.metadata):
-        properties[schema.property_name(kind, key)] = value
     return DataObject(properties=properties, uuid=chunk.id, vector=chunk.vector)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ Names in Weaviate are folders and must differ by more than case, hence the escap
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -113,6 +113,19 @@ def properties_of(metadata: Metadata) -> Iterator[tuple[str, str, Any]]:
                 yield "d", key, seconds
         elif value:
             yield "l", key, [exact(item) for item in value]
+
+
+def shared_properties(access: Sequence[str], metadata: Metadata) -> dict[str, Any]:
+    """Properties that all chunks of a document version have alike."""
+    named = {property_name(kind, key): value for kind, key, value in properties_of(metadata)}
+    return {"access": [exact(principal) for principal in access], **named}
+
+
+def imprint(properties: Mapping[str, Any]) -> str:
+    """Stands for :func:`shared_properties`, taken from them or from a stored object; other properties do not count."""
+    shared = {name: value for name, value in properties.items() if name[1:2] == "_" and value not in (None, [])}
+    text = json.dumps([sorted(set(properties.get("access") or [])), shared], sort_keys=True)
+    return digest(text.encode("utf-8", "surrogatepass"))
 
 
 def metadata_property(kind: str, key: str) -> Property:

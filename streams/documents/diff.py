@@ -41,7 +41,7 @@ class Change:
 def new_chunks(generation: str, change: Change, current: Manifest) -> list[StoredChunk]:
     """Objects of this part that the document does not have yet."""
     assert change.part is not None
-    known = {chunk.hash for chunk in _kept(current).values()}
+    known = {chunk.hash for chunk in kept(current).values()}
     head, version = change.part.head, change.token.version
     return [
         StoredChunk(
@@ -58,13 +58,16 @@ def new_chunks(generation: str, change: Change, current: Manifest) -> list[Store
     ]
 
 
-def flip_to(change: Change, current: Manifest, now: int) -> Flip:
-    """The flip that makes the change visible, given the manifest it was diffed against."""
+def flip_to(change: Change, current: Manifest, now: int, *, keep: bool = False) -> Flip:
+    """The flip that makes the change visible, given the manifest it was diffed against.
+
+    ``keep`` keeps objects even of a manifest that is in doubt.
+    """
     if change.part is None:
         chunks: dict[str, ManifestChunk] = {}
     else:
         assert change.part.outline is not None
-        ids = {chunk.hash: id_ for id_, chunk in _kept(current).items()}
+        ids = {chunk.hash: id_ for id_, chunk in (current.chunks if keep else kept(current)).items()}
         chunks = {ids.get(r.hash, r.id): ManifestChunk(r.hash, r.section) for r in change.part.outline}
     doomed = tuple(id_ for id_ in (*current.chunks, *current.doomed) if id_ not in chunks)
     return Flip(
@@ -75,12 +78,13 @@ def flip_to(change: Change, current: Manifest, now: int) -> Flip:
         head=change.part.head if change.part else None,
         chunks=chunks,
         doomed=doomed,
-        indexed_at=now,
+        indexed_at=max(now, current.indexed_at + 1) if current.doubted else now,  # no two editions alike
         view=current.view,
+        edition=current.edition,
     )
 
 
-def _kept(current: Manifest) -> Mapping[str, ManifestChunk]:
+def kept(current: Manifest) -> Mapping[str, ManifestChunk]:
     """Chunks whose objects a new version may keep: none of a manifest that is in doubt."""
     return {} if current.doubted else current.chunks
 

@@ -18,7 +18,7 @@ from runtime import metrics
 from runtime.clock import Clock, millis
 from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, read_change, record_outcome
 from streams.documents.deferrals import own_work
-from streams.documents.diff import Change, event_of, flip_to, new_chunks
+from streams.documents.diff import Change, event_of, flip_to, kept, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError, encode, schema_header
@@ -125,9 +125,13 @@ class Index:
                 else:
                     found[ref] = Drop("done" if manifest.version == change.version else "superseded")
                 del open_[ref]
-            written = await self._upsert(list(open_.values()), current)
+            written, doubted = await self._upsert(list(open_.values()), current)
             found |= dict.fromkeys(written, Emit(proof=True))
-            flips = [flip_to(c, current[ref], millis(self._clock.now())) for ref, c in open_.items() if c.completes]
+            for ref in [ref for ref in doubted if current[ref].version == open_[ref].version]:
+                found[ref] = Drop("doubted")  # the end of an older delivery: what an audit sends again begins at part 0
+                del open_[ref]
+            now = millis(self._clock.now())
+            flips = [flip_to(c, current[r], now, keep=r in doubted) for r, c in open_.items() if c.completes]
             for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):
                 if won:
                     owed[flip.ref] = flip.version
@@ -139,12 +143,15 @@ class Index:
                 return found
         raise Unclear("another writer keeps changing the same documents", reason="race")
 
-    async def _upsert(self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]) -> set[DocumentRef]:
+    async def _upsert(
+        self, changes: Sequence[Change], current: dict[DocumentRef, Manifest]
+    ) -> tuple[set[DocumentRef], set[DocumentRef]]:
         """Write new objects; afterwards every object of every manifest about to be flipped to exists.
 
-        Returns the documents that had some.
+        Except for the second set returned: doubt came over them between two parts of a version, so that objects which
+        earlier parts kept are wanted anew.  The first set are documents that had something to write.
         """
-        written = set()
+        written, doubted = set(), set()
         chunks = [chunk for c in changes if c.part for chunk in new_chunks(self._generation, c, current[c.ref])]
         if chunks:
             await self._store.upsert(chunks)
@@ -154,12 +161,15 @@ class Index:
             if change.part is None or change.part.outline is None or change.part.parts == 1:
                 continue
             manifest = flip_to(change, current[change.ref], 0).chunks
-            earlier = [id_ for id_ in manifest if id_ not in current[change.ref].chunks and id_ not in written]
+            earlier = [id_ for id_ in manifest if id_ not in kept(current[change.ref]) and id_ not in written]
             missing = set(earlier) - await self._store.existing({change.ref: earlier})
             if missing:
                 (now,) = await self._manifests.status([change.ref])
                 if now.version != current[change.ref].version:
                     raise Transient(f"{change.ref.path}: changed by another writer", reason="race")
+                if now.doubted:
+                    doubted.add(change.ref)
+                    continue
                 if await self._manifests.deferred(change.token) - {own_work(change.part.part)}:
                     raise Unclear(  # while an earlier part waits for another try, so does this one
                         f"{change.ref.path}: {len(missing)} chunks of earlier parts are missing",
@@ -171,7 +181,7 @@ class Index:
                 raise Permanent(
                     f"{len(missing)} chunks of earlier parts are missing: publish the document again", reason="parts"
                 )
-        return {chunk.ref for chunk in chunks}
+        return {chunk.ref for chunk in chunks}, doubted
 
     async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
         """Announce, look again, clean up by id, mark done: in this order a crash leaves the rest to be done again."""

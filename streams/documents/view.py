@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from connectors.errors import Transient
-from connectors.ports import Announced, LoggedRecord, ManifestStore, ManifestView, TopicLog, ViewState
+from connectors.ports import LoggedRecord, ManifestStore, TopicLog
+from connectors.view_ports import Announced, ManifestView, ViewState
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff

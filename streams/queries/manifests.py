@@ -104,6 +104,10 @@ class Reading:
         """As :meth:`connectors.ports.ManifestStore.watermarks`."""
         return await self._ask(lambda store: store.watermarks())
 
+    async def distrusted(self) -> str | None:
+        """As :meth:`connectors.ports.ManifestStore.distrusted`, of which the log knows nothing."""
+        return await self._ask(lambda store: store.distrusted())
+
     async def refusals(self, tokens: Sequence[Token]) -> dict[Token, LastSeen]:
         """As :meth:`connectors.ports.ManifestStore.refusals`."""
         return await self._ask(lambda store: store.refusals(tokens))

@@ -94,9 +94,9 @@ class Retrieve:
         clock, manifests = _Laps(timings), self._manifests.reading()
         lacking = await self._wait_for(tokens, hop, manifests)
         clock.lap("freshness")
-        vector = (await self._encoder.encode([question.question]))[0]
+        vectors, distrust = await asyncio.gather(self._encoder.encode([question.question]), manifests.distrusted())
         clock.lap("encode")
-        passages, unsettled = await self._search(question, hop, vector, manifests, clock)
+        passages, unsettled = await self._search(question, hop, vectors[0], manifests, clock)
         metrics.served_passages.inc(len(passages))
         return Retrieval(
             question=question.question,
@@ -106,6 +106,7 @@ class Retrieve:
                 *manifests.degraded,
                 *(f"{each.status}:{each.token}" for each in lacking),
                 *["unsettled"] * unsettled,
+                *["unaudited"] * (distrust is not None),
             ],
             lacking=lacking,
             timings=timings,

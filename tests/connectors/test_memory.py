@@ -9,6 +9,7 @@ from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from connectors.memory.view import MemoryView
 from tests.connectors.contract.delivery_contract import DeliveryContract
+from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
 from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, at
@@ -64,6 +65,14 @@ class TestView(ViewContract):
         [manifest] = await manifests.read([REF])
         assert (list(manifest.chunks), manifest.doubted) == (["x1"], False)
         assert await manifests.watermarks() == {(1, 0): 5}
+
+
+class TestEditions(EditionContract):
+    """The contract."""
+
+    @pytest.fixture
+    def manifests(self) -> MemoryManifests:
+        return MemoryManifests()
 
 
 class TestEmbeddings(EmbeddingContract):

@@ -24,6 +24,7 @@ from connectors.state.redis_manifests import RedisManifests
 from connectors.state.redis_view import RedisView
 from runtime.settings import Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
+from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.lane_contract import ONE as ONE_PAUSE
 from tests.connectors.contract.lane_contract import LaneContract
@@ -102,6 +103,10 @@ class TestLanes(LaneContract):
 
 
 class TestManifests(ManifestContract):
+    """The contract."""
+
+
+class TestEditions(EditionContract):
     """The contract."""
 
 

@@ -61,20 +61,20 @@ class Careless(MemoryManifests):
     def _flip(self, flip: Flip) -> bool:
         current = self._manifests.get(flip.ref, Manifest())
         self._manifests[flip.ref] = replace(current, version=flip.expected, doubted=True)
-        return super()._flip(flip)
+        return super()._flip(replace(flip, edition=""))
 
 
 # c, d: the order around the flip
 
 FLIP = "for flip, won in zip(flips, await self._manifests.flip(flips), strict=True):"
-UPSERT = "written = await self._upsert(list(open_.values()), current)"
+UPSERT = "written, doubted = await self._upsert(list(open_.values()), current)"
 HASTY_CLEANUP = edited(
     Index, "_apply", (FLIP, f"await self._store.delete({{f.ref: f.doomed for f in flips if f.doomed}})\n{FLIP}")
 )
 HASTY_FLIP = edited(
     Index,
     "_apply",
-    (UPSERT, "behind, written = (list(open_.values()), dict(current)), set()"),
+    (UPSERT, "behind, written, doubted = (list(open_.values()), dict(current)), set(), set()"),
     ("await self._finish({ref: current[ref] for ref in owed}, partitions)",
      "await self._upsert(*behind)\nawait self._finish({ref: current[ref] for ref in owed}, partitions)"),
 )  # fmt: skip

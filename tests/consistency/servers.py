@@ -10,6 +10,7 @@ import httpx
 import redis
 
 from connectors.state.redis_manifests import RedisManifests
+from connectors.state.redis_view import RedisView
 from connectors.stores.weaviate import WeaviateStore
 from connectors.stores.weaviate_schema import collection_name
 from runtime.settings import Settings
@@ -42,7 +43,7 @@ def on_servers(settings: Settings) -> Iterator[type[ServersMachine]]:
     kafka = settings.kafka.model_copy(update={"prefix": f"m{secrets.token_hex(4)}"})
     own = settings.model_copy(update={"kafka": kafka})
     loop = asyncio.new_event_loop()
-    manifests = RedisManifests(own, GENERATION)
+    manifests, view = RedisManifests(own, GENERATION), RedisView(own, GENERATION)
     store = WeaviateStore(own, model="m", dimension=DIMENSION, generation=GENERATION)
 
     class Connected(ServersMachine):
@@ -51,17 +52,20 @@ def on_servers(settings: Settings) -> Iterator[type[ServersMachine]]:
     Connected.loop_of_all, Connected.manifests, Connected.store = loop, manifests, store
     Connected.places = (Place(manifests, store, f"t{n}", n) for n in range(10**9))
     try:
-        loop.run_until_complete(asyncio.wait_for(_open(manifests, store), 120))
+        loop.run_until_complete(asyncio.wait_for(_open(manifests, view, store), 120))
         yield Connected
     finally:
         loop.run_until_complete(store.close())
+        loop.run_until_complete(view.close())
         loop.run_until_complete(manifests.close())
         loop.close()
         _sweep(own)
 
 
-async def _open(manifests: RedisManifests, store: WeaviateStore) -> None:
+async def _open(manifests: RedisManifests, view: RedisView, store: WeaviateStore) -> None:
     await manifests.open()
+    await view.open()
+    assert await view.declare_whole((await view.state()).server, {})
     await store.open()
 
 

@@ -113,6 +113,8 @@ async def test_documents_moves_to_more_partitions(own: OwnStack, tmp_path: Path)
         async with asyncio.timeout(DEADLINE):
             while (await http.get("/v1/documents/warm", params={"token": gone})).json()["status"] != "deleted":
                 await asyncio.sleep(0.05)
+        audited = await asyncio.to_thread(freshet, own.environment, "audit", "--settle", "1")
+        assert audited.returncode == 0, audited.stdout + audited.stderr
 
     old, new = await records_of(settings, 1), await records_of(settings, 2)
     assert len(new) >= epochs.count(2) + 1 and max(record.partition for record in new) > 3

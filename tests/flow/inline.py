@@ -121,7 +121,7 @@ class Lanes:
 
     def event(self, doc_id: str, tenant: str = "default") -> IndexEvent:
         """The last index event of a document."""
-        events = [decode(r.value or b"", IndexEvent) for r in self.log[registry.INDEX_EVENTS.name]]
+        events = [decode(r.value, IndexEvent) for r in self.log[registry.INDEX_EVENTS.name] if r.value]
         return [e for e in events if (e.tenant, e.doc_id) == (tenant, doc_id)][-1]
 
     async def ask(

@@ -10,7 +10,8 @@ from connectors.errors import Transient
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.topic_log import MemoryTopicLog
 from connectors.memory.view import MemoryView
-from connectors.ports import ManifestStore, ManifestView
+from connectors.ports import ManifestStore
+from connectors.view_ports import ManifestView
 from streams.documents.index import Index
 from streams.documents.view import View
 from streams.outcome import Output, Record

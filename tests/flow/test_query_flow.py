@@ -94,6 +94,15 @@ async def test_freshness_is_waited_for_or_lacking() -> None:
     assert last(lacking).data["retrieval"]["degraded"] == [f"not-fresh:{ahead}"]
 
 
+async def test_answers_before_an_audit_say_so() -> None:
+    """While deletes may have been missed every answer is labelled, and no longer."""
+    lanes = await filled()
+    await lanes.manifests.distrust("away too long")
+    assert last(await lanes.ask("Where was the green valve built?")).data["degraded"] == ["unaudited"]
+    await lanes.manifests.trust("away too long")
+    assert not last(await lanes.ask("Where was the green valve built?")).data.get("degraded")
+
+
 class Breaking:
     """A model that dies in mid-stream."""
 

@@ -83,6 +83,14 @@ async def test_not_ready_while_the_view_is_rebuilt(client: httpx.AsyncClient, ma
     assert "being rebuilt from index-events" in answer.json()["checks"]["state"]["reason"]
 
 
+async def test_not_ready_before_an_audit(client: httpx.AsyncClient, manifests: MemoryManifests) -> None:
+    """Where deletes may have been missed the gateway is not ready until an audit has found all well."""
+    await manifests.distrust("run `freshet audit --repair`")
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["audit"] == {"ok": False, "reason": "run `freshet audit --repair`"}
+
+
 async def test_probes_share_one_look(
     client: httpx.AsyncClient, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

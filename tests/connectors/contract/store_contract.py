@@ -1,6 +1,8 @@
 """What every vector store must do."""
 
+import asyncio
 import itertools
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +11,7 @@ import pytest
 
 from connectors.errors import Permanent
 from connectors.filters import matches
-from connectors.ports import StoredChunk, Vectors, VectorStore
+from connectors.ports import StoredChunk, StoredObject, Vectors, VectorStore
 from topics.documents import Metadata
 from topics.identity import PUBLIC, DocumentRef
 from topics.queries import Condition, Filter, FilterScalar
@@ -313,3 +315,59 @@ class StoreContract:
     async def test_ready(self, store: VectorStore) -> None:
         """An open store is ready."""
         assert await store.ready()
+
+    async def test_walk(self, store: VectorStore, catalogue: Catalogue) -> None:
+        """A walk meets every object of the tenant once and no other's, with text, vector and age; by id as well."""
+        assert await walked(store, catalogue.tenant) == {}
+        began = int(time.time() * 1000) - 2000
+        chunks = [catalogue.chunk(f"c{n}", doc_id=f"d{n % 40}") for n in range(1300)]
+        await store.upsert([*chunks, catalogue.chunk("other", tenant=f"{catalogue.tenant}x")])
+        found = await walked(store, catalogue.tenant)
+        assert {(o.id, o.ref, o.text, o.vector) for o in found.values()} == {
+            (c.id, c.ref, c.text, True) for c in chunks
+        }
+        assert all(began < o.written_at < began + 60_000 for o in found.values())
+        bare = await walked(store, catalogue.tenant, whole=False)
+        assert {(o.id, o.ref, o.text) for o in bare.values()} == {(c.id, c.ref, None) for c in chunks}
+        named = await store.objects(ids([*chunks[:600], catalogue.chunk("unknown", doc_id="d1")]), whole=True)
+        assert {o.id: o for o in named} == {c.id: found[c.id] for c in chunks[:600]}
+        assert await store.objects({}, whole=True) == []
+
+    async def test_imprints(self, filled: tuple[VectorStore, Catalogue]) -> None:
+        """What was written can be told from the object: its imprint is that of its access list and metadata alone."""
+        store, catalogue = filled
+        found = await walked(store, catalogue.tenant)
+        assert {catalogue.names[o.id]: o.imprint for o in found.values()} == {
+            name: store.imprint([], has) for name, has in VALUES.items()
+        }
+        same = [{"nothing", "missing"}, {"zero", "minuszero"}]  # a store need not tell these apart
+        by_imprint: dict[str, set[str]] = {}
+        for o in found.values():
+            by_imprint.setdefault(o.imprint, set()).add(catalogue.names[o.id])
+        assert all(len(names) == 1 or names in same for names in by_imprint.values())
+
+    async def test_imprints_of_access(self, store: VectorStore, catalogue: Catalogue) -> None:
+        """Order and repetition of principals do not matter, everything else does."""
+        lists = {"public": (), "a": ("a",), "ab": ("a", "b"), "spaced": (" a",), "star": ("'*'",)}
+        await store.upsert([catalogue.chunk(name, access=has or (PUBLIC,)) for name, has in lists.items()])
+        found = {catalogue.names[o.id]: o.imprint for o in (await walked(store, catalogue.tenant)).values()}
+        assert found == {name: store.imprint(has, {}) for name, has in lists.items()}
+        assert len(set(found.values())) == len(lists)
+        assert store.imprint(["b", "a", "b"], {}) == found["ab"]
+
+    async def test_an_object_written_again_is_young(self, store: VectorStore, catalogue: Catalogue) -> None:
+        """Age counts from the last time an object was written."""
+        await store.upsert([catalogue.chunk("a")])
+        [before] = (await walked(store, catalogue.tenant)).values()
+        await asyncio.sleep(0.05)
+        await store.upsert([catalogue.chunk("a", access=("x",))])
+        [after] = (await walked(store, catalogue.tenant)).values()
+        assert after.written_at > before.written_at and after.imprint != before.imprint
+
+
+async def walked(store: VectorStore, tenant: str, *, whole: bool = True) -> dict[str, StoredObject]:
+    """All objects of a tenant by id, none met twice."""
+    pages = [page async for page in store.walk(tenant, whole=whole)]
+    found = {o.id: o for page in pages for o in page}
+    assert len(found) == sum(map(len, pages))
+    return found

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from connectors.errors import Transient
-from connectors.ports import Announced, Manifest, ManifestStore, ManifestView
+from connectors.ports import Manifest, ManifestStore
+from connectors.view_ports import Announced, ManifestView
 from streams.documents.diff import event_of
 from tests.connectors.contract.manifest_contract import HEAD, REF, at, flip
 from topics.documents import ChunkRef, IndexEvent, LastSeen, Status
