@@ -11,5 +11,6 @@ set -- "${4:-}" "${5:-text/plain}"
 if [ -n "$1" ]; then
     kcat -P -b "$brokers" -t "$topic" -X partitioner=murmur2_random -k "$key" -H "content-type=$2" "$1"
 else
-    kcat -P -b "$brokers" -t "$topic" -X partitioner=murmur2_random -k "$key" -Z /dev/null # -Z: nothing is null
+    # A key with a tab and nothing behind it: -K splits there, -Z makes a null of the nothing.
+    printf '%s\t' "$key" | kcat -P -b "$brokers" -t "$topic" -X partitioner=murmur2_random -K '\t' -Z
 fi

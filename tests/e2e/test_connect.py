@@ -67,7 +67,8 @@ def test_lines_of_a_file_become_versions(system: System, tmp_path: Path) -> None
     (tmp_path / "a.txt").write_text("Pump 3 is off until Tuesday.\n")
     (tmp_path / "b.txt").write_text("The old valve leaks.\n")
     topic, examples = "plant.lines", CONNECT_POM.parent
-    AdminClient({"bootstrap.servers": kafka.brokers}).create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": kafka.brokers})
+    admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
