@@ -24,6 +24,7 @@ WATCH_SECONDS = 2.0
 WATCH_DEADLINE = 10.0
 CHECK_SECONDS = 8.0
 REUSE_SECONDS = 1.0  # probes of several balancers cost one look
+_NOTES = frozenset({"sources"})  # told, and no reason to be unready: the user's topics are not ours to make
 _PROBE = DocumentRef(DEFAULT_TENANT, "freshet/readiness")  # need not exist: reading it proves that Redis answers
 _log = logger("gateway.health")
 
@@ -78,7 +79,7 @@ async def look(log: Log, manifests: ManifestStore, board: LaneBoard | None = Non
     of_log, of_state, of_pauses = await asyncio.gather(lanes(), state(), pauses())
     found = {**of_log, **of_state}
     found |= {name: reason for name, reason in of_pauses.items() if found.get(name) is None}
-    checks = {name: Check(ok=reason is None, reason=reason) for name, reason in sorted(found.items())}
+    checks = {name: Check(ok=reason is None or name in _NOTES, reason=reason) for name, reason in sorted(found.items())}
     return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
 
 

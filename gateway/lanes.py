@@ -105,10 +105,12 @@ class Lanes:
         missing = [topic for topic in dict.fromkeys([*self._topics, *self._documents()]) if topic not in known]
         found: dict[str, str | None] = {"broker": None}
         found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
-        for stage, group in self._groups.items():
-            found[f"lane.{stage}"] = self._alive(self._admin, group)
-        if absent := [topic for topic in self._sources if topic not in known]:
+        absent = [topic for topic in self._sources if topic not in known]
+        if absent:
             found["sources"] = f"missing: {', '.join(absent)}, which FRESHET_SOURCES names"
+        for stage, group in self._groups.items():
+            if not (absent and stage in SOURCES.readers):  # it waits for them
+                found[f"lane.{stage}"] = self._alive(self._admin, group)
         return found
 
     @staticmethod
