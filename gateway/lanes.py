@@ -78,7 +78,7 @@ class Lanes:
             if consumer is None:
                 settings = {**self._client, "group.id": group, "enable.auto.commit": False}
                 consumer = self._consumers[group] = Consumer(settings)
-            for name in self._several.get(topic, lambda topic=topic: [topic])():  # type: ignore[misc]
+            for name in self._several[topic]() if topic in self._several else [topic]:
                 partitions = list(consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name].partitions)
                 if partitions:
                     lengths[queue] = lengths.get(queue, 0) + self._waiting(consumer, name, partitions)

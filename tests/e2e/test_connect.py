@@ -39,7 +39,7 @@ def running(command: list[str], log: Path, **options: Any) -> Iterator[None]:
         process.wait(30)
 
 
-def changed(file: Path, **settings: str) -> str:
+def changed(file: Path, /, **settings: str) -> str:
     """A properties file with some settings in place of its own; each must be there, or be marked as new by +."""
     lines = {line.partition("=")[0]: line for line in file.read_text().splitlines() if not line.startswith("#")}
     for name, value in settings.items():
