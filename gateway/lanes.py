@@ -45,7 +45,7 @@ class Lanes:
         if sources:
             for stage in SOURCES.readers:
                 self._groups[stage], self._queues[stage] = group_of(prefix, stage, generation), (mapped, stage)
-        self._several = {self._first: self._documents, mapped: lambda: self._sources}
+        self._several: dict[str, Callable[[], Sequence[str]]] = {self._first: self._documents, mapped: lambda: sources}
         self._consumers: dict[str, Consumer] = {}
         self._admin: AdminClient | None = None
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe
