@@ -1,5 +1,6 @@
 """Readers against a writer while workers are killed: no answer may hold two versions, a part of one, or what is gone.
 
+Afterwards `freshet audit` must find nothing: what readers saw was right, and so is what nobody looked at.
 `python -m chaos atomicity`: on a stack of its own, through the public door, judged from the recorded history.
 """
 
@@ -9,6 +10,7 @@ import os
 import random
 import shlex
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,7 +35,7 @@ console = Console(highlight=False)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Exit status: 0 without violations, 1 with some."""
+    """Exit status: 0 without violations and drift, 1 with some."""
     parser = argparse.ArgumentParser(prog="python -m chaos atomicity", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300, help="length of the run (default 300)")
     parser.add_argument("--kill-every", type=float, default=15, help="seconds between kills; 0 kills nobody")
@@ -47,10 +49,16 @@ def run(arguments: Sequence[str]) -> int:
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
     with own_stack("chaos", base, settings) as stack, _replacement(options.retriever, stack):
         history = asyncio.run(_drive(stack, options))
+        audited = _audit(stack)
     history.save(options.out)
     violations = judge(history)
     _report(history, violations, options.out)
-    return 1 if violations else 0
+    return 1 if violations or audited else 0
+
+
+def _audit(stack: OwnStack) -> int:
+    environment = {**os.environ, **stack.environment}
+    return subprocess.run([sys.executable, "-m", "cli", "audit"], cwd=ROOT, env=environment, timeout=300).returncode
 
 
 async def _drive(stack: OwnStack, options: argparse.Namespace) -> History:

@@ -49,9 +49,9 @@ class ManifestView(Protocol):
         that is newer than the current one replaces it, done and owing nothing; into a view that is whole it comes in
         doubt, since its flip was lost.  One that is older, or another manifest of the same version, leaves a current
         version that is done where it is, and the document counts as overtaken until the current one is announced again.
-        While the view is not whole watermarks and refusals come back as well, as far as events tell: the newest outcome
-        of each document, and for a partition the newest of all, though a batch that was under way may have settled it
-        before an older one.  Deferrals do not come back.
+        Refusals come back as far as events tell: the newest outcome of each document.  While the view is not whole
+        watermarks do as well: for a partition the newest outcome of all, though a batch that was under way may have
+        settled it before an older one.  Deferrals do not come back.
         """
 
     async def declare_whole(self, server: str, offsets: Mapping[int, int]) -> bool:

@@ -46,8 +46,7 @@ class MemoryView:
             return False
         kept._offsets[announced.partition] = announced.offset + 1
         settled = kept._whole and not self._alone
-        if not settled:
-            self._restore(announced.partition, event.last_seen)
+        self._restore(announced.partition, event.last_seen, settled=settled)
         ref = DocumentRef(event.tenant, event.doc_id)
         current = kept._manifests.get(ref, Manifest())
         seen = _later(current.last_seen, event.last_seen)
@@ -71,11 +70,12 @@ class MemoryView:
             kept._overtaken[ref] = announced.partition
         return True
 
-    def _restore(self, partition: int, seen: LastSeen) -> None:
+    def _restore(self, partition: int, seen: LastSeen, *, settled: bool) -> None:
         version = Version.parse(seen.version)
         token = Token(version.epoch, partition, version.offset)
         place = (token.epoch, partition)
-        self._kept._watermarks[place] = max(token.offset, self._kept._watermarks.get(place, -1))
+        if not settled:
+            self._kept._watermarks[place] = max(token.offset, self._kept._watermarks.get(place, -1))
         if seen.status in ("rejected", "dead-lettered") and seen.at / 1000 > time.time() - _DAY:
             self._kept._refused[token] = seen
 

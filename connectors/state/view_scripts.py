@@ -15,7 +15,7 @@ local function closed(view) return tonumber(redis.call('HGET', view, 'closed') o
 """
 
 # 1 applied, 0 known, -1 something before it is missing.  Every flip has its own indexed_at, so of two manifests of one
-# version it tells which is which.  Watermarks and refusals are the writers' own affair while the view is whole.
+# version it tells which is which.  Watermarks are the writers' own affair while the view is whole.
 APPLY: Final = f"""{VIEW}{_OPEN}
 local view, doc, ids, overtaken, marks, refused = unpack(KEYS)
 local partition, since, offset, after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -29,8 +29,8 @@ local settled = whole(view) ~= ''
 if not settled then
   local before = tonumber(redis.call('HGET', marks, place) or '-1')
   if before < tonumber(seen_offset) then redis.call('HSET', marks, place, seen_offset) end
-  if refusal_ttl > 0 then redis.call('SET', refused, seen, 'EX', refusal_ttl) end
 end
+if refusal_ttl > 0 then redis.call('SET', refused, seen, 'EX', refusal_ttl) end
 local current, done, flipped = unpack(redis.call('HMGET', doc, 'version', 'done', 'indexed_at'))
 local last = redis.call('HGET', doc, 'last_seen')
 if last then

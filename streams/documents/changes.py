@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from connectors.errors import Transient
 from connectors.ports import ManifestStore
 from streams.documents.diff import Change, event_of
 from streams.outcome import Output, Record, RefusedStatus
@@ -81,9 +82,14 @@ def refused_output(
 async def record_outcome(
     manifests: ManifestStore, ref: DocumentRef, token: Token, seen: LastSeen, partition: int
 ) -> Output:
-    """Put a version that makes nothing visible on record; returns the index event that says so."""
+    """Put a version that makes nothing visible on record; returns the index event that says so.
+
+    Raises :class:`Transient` where the record was lost at once: an event without it would be the last word.
+    """
     await manifests.see(ref, seen)
     await manifests.refuse(token, seen)
     (manifest,) = await manifests.read([ref])
-    event = event_of(ref, manifest, manifest.last_seen or seen)
+    if manifest.last_seen is None or manifest.last_seen.version < seen.version:
+        raise Transient(f"{ref.path}: the outcome of {seen.version} was lost", reason="view")
+    event = event_of(ref, manifest, manifest.last_seen)
     return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partition, schema_header(event))

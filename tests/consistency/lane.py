@@ -5,15 +5,20 @@ versions only, and after each event the log must tell the truth.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from connectors.memory.manifests import MemoryManifests
+from connectors.memory.store import MemoryStore
+from connectors.memory.view import MemoryView
 from connectors.ports import Manifest, ManifestChunk, ManifestStore, VectorStore
+from connectors.view_ports import ManifestView
 from runtime.clock import Clock, ManualClock
 from streams.documents.index import Index
 from streams.outcome import Output, Publish
-from tests.consistency.editions import EPOCH, GENERATION, PRINCIPALS, Edition, records_of
+from tests.consistency.editions import DIMENSION, EPOCH, GENERATION, PRINCIPALS, Edition, records_of
 from tests.consistency.faults import Crash, Fault, Gate, Gated
+from tests.consistency.keeper import Keeper, Snapshots
 from tests.consistency.model import VIEWERS, Model
 from tests.consistency.process import Arrival, IndexStage, Process, Work, until_still
 from tests.consistency.reader import ALL, ANYTHING, View, read
@@ -34,6 +39,24 @@ class Place:
     store: VectorStore
     tenant: str
     partition: int
+    view: ManifestView
+    lose: Callable[[int], Awaitable[None]]
+    save: Callable[[], None] | None = None
+
+    @classmethod
+    def in_memory(cls, manifests: MemoryManifests) -> "Place":
+        """Stores of its own."""
+        copies = Snapshots(manifests)
+        store = MemoryStore(DIMENSION)
+        return cls(manifests, store, "default", 0, MemoryView(manifests), copies.lose, copies.save)
+
+
+class Ticking(ManualClock):
+    """No two looks at it are the same, so that no two flips are."""
+
+    def now(self) -> float:
+        self._now += 0.001
+        return super().now()
 
 
 class Lane:
@@ -50,6 +73,9 @@ class Lane:
         self._most: dict[DocumentRef, int] = {}
         self._announced: dict[DocumentRef, tuple[str, str]] = {}  # newest versions, current and seen, told by an owner
         self._number = 0
+        self._clock = Ticking()
+        self._keeper = Keeper(place.view, place.partition, self.events)
+        self.save = place.save
         self._owner = self._start()
         self.zombies: list[Process] = []
 
@@ -113,6 +139,19 @@ class Lane:
         for arrival in arrivals:
             self.arrivals.append(replace(arrival, record=replace(arrival.record, offset=len(self.arrivals))))
 
+    # What Redis does
+
+    async def lose(self, back: int) -> None:
+        """The manifests are lost, wholly or from a copy on, and made a view of what was announced again."""
+        self.model.lose(self.events)
+        await self._place.lose(back)
+        await self._keeper.restore()
+        self.counts["losses"] += 1
+
+    async def follow(self) -> None:
+        """Whoever keeps the view reads on."""
+        await self._keeper.follow()
+
     # What workers do
 
     async def deliver(self, count: int, fault: Fault | None = None, *, takeover: bool = False) -> str:
@@ -171,7 +210,7 @@ class Lane:
 
         gated = Gated(_Log(lambda output: self._written(output, process)))
         stage = self._make_stage(
-            GENERATION, Gated(self._place.manifests), Gated(self._place.store), publish, ManualClock()
+            GENERATION, Gated(self._place.manifests), Gated(self._place.store), publish, self._clock
         )
         process = Process(stage, publish, self._acknowledged, self._refused)
         return process
@@ -213,6 +252,9 @@ class Lane:
         while await self.deliver(3) != "nothing":
             pass
         await self._end_zombies()
+        await self.follow()
+        while await self.deliver(3) != "nothing":
+            pass
 
     async def _end_zombies(self) -> None:
         for process in self.zombies:
@@ -262,6 +304,7 @@ class Lane:
                     assert self.model.reached(edition, version, seen), f"the watermark is above {edition}"
                 if self.model.acknowledged(edition):
                     owed = version > edition.version and not self._is_acknowledged(ref, version)
+                    owed = owed or self.model.owed(edition)
                     assert max(told, said) >= edition.version or owed, f"{edition} is acknowledged, not announced"
 
     def _is_acknowledged(self, ref: DocumentRef, version: str) -> bool:
@@ -274,8 +317,9 @@ class Lane:
         manifests = await self._place.manifests.read(refs)
         for ref, manifest in zip(refs, manifests, strict=True):
             self.model.check_final(ref, views.get(ref), manifest.version)
-            finished = manifest.done and not manifest.doomed
-            assert finished or self.model.gone(ref, manifest.version), f"{ref.doc_id} is not finished: {manifest}"
+            finished = manifest.done and not manifest.doomed and not manifest.doubted
+            excused = self.model.gone(ref, manifest.version) or self.model.lost(ref, manifest.version)
+            assert finished or excused, f"{ref.doc_id} is not finished: {manifest}"
             self.model.check_last_seen(ref, manifest.last_seen)
             self._check_log(ref, manifest)
         await self._count_garbage(views)

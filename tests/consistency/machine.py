@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from connectors.memory.manifests import MemoryManifests
-from connectors.memory.store import MemoryStore
 from streams.documents.index import Index
-from tests.consistency.editions import DIMENSION, Edition, normal
+from tests.consistency.editions import Edition, normal
 from tests.consistency.faults import ANY, WRITE, Fault, What
 from tests.consistency.lane import Lane, MakeStage, Place
 from topics.identity import DocumentRef
@@ -54,7 +53,7 @@ class IndexMachine(RuleBasedStateMachine):
         return asyncio.new_event_loop()
 
     def make_place(self) -> Place:
-        return Place(MemoryManifests(), MemoryStore(DIMENSION), "default", 0)
+        return Place.in_memory(MemoryManifests())
 
     def make_stage(self) -> MakeStage:
         return Index
@@ -135,6 +134,26 @@ class IndexMachine(RuleBasedStateMachine):
     def compact(self, active: int) -> None:
         self._count()
         self.lane.compact(active)
+
+    # What happens to Redis
+
+    @precondition(lambda self: self.lane.save is not None)
+    @rule()
+    def back_up(self) -> None:
+        self._count()
+        assert self.lane.save is not None
+        self.lane.save()
+
+    @rule(back=st.sampled_from([0, 1, 2, 3]))
+    def lose_redis(self, back: int) -> None:
+        """Flushed, or rolled back to a copy, and rebuilt from what was announced."""
+        self._do(self.lane.lose(back))
+
+    @precondition(lambda self: self.lane.events)
+    @rule()
+    def follow(self) -> None:
+        """Whoever keeps the view reads what is new in the log."""
+        self._do(self.lane.follow())
 
     # What workers do
 

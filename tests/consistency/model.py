@@ -24,6 +24,8 @@ class Model:
         self._gone: set[Edition] = set()  # compacted, wholly or in part
         self.dead_letters: set[Edition] = set()
         self._set_aside: set[Edition] = set()  # comes later than newer versions, if ever
+        self._lost: set[Edition] = set()  # acknowledged before a loss: nobody comes to clean up after them
+        self._restored: set[Edition] = set()  # not acknowledged at a loss, after which a token may end early
         self._floor: dict[DocumentRef, int] = defaultdict(lambda: -1)  # nothing older may be seen again
 
     def publish(self, edition: Edition, late: bool) -> None:
@@ -63,6 +65,24 @@ class Model:
         """A record is gone, as a newer one has its key: what is left of its version can only be superseded."""
         self.incomplete.add(arrival.edition)
         self._gone.add(arrival.edition)
+
+    def lose(self, events: Sequence[IndexEvent]) -> None:
+        """Readers go back to what was announced; what was not is still in somebody's hands."""
+        for ref, editions in self.editions.items():
+            told = max((e.version for e in events if e.doc_id == ref.doc_id and e.version), default="")
+            announced = max((e.number for e in editions if e.version <= told), default=-1)
+            self._floor[ref] = min(self._floor[ref], announced)
+            for edition in editions:
+                (self._lost if self.acknowledged(edition) else self._restored).add(edition)
+
+    def lost(self, ref: DocumentRef, version: str | None) -> bool:
+        """Whether a version was worked off, and then what was known about it was lost."""
+        return any(edition.version == version for edition in self._lost if edition.ref == ref)
+
+    def owed(self, edition: Edition) -> bool:
+        """Whether a newer version stood in for it, whose flip was lost and is to come again."""
+        newer = (e for e in self.editions[edition.ref] if e.number > edition.number)
+        return edition in self._lost and any(e in self._begun and not self.acknowledged(e) for e in newer)
 
     def check_view(self, views: Mapping[DocumentRef, View]) -> None:
         """What somebody sees who may see everything."""
@@ -144,6 +164,7 @@ class Model:
         # What was set aside is for the deferrals of the retry lane to hold back; a refusal is put on record when the
         # worker writes the dead letter, while the next batch goes on.
         excused = edition in self._set_aside or not edition.effective
+        excused = excused or edition in self._restored
         if (excused and not self.acknowledged(edition)) or edition in self.incomplete:
             return True
         return max(version, seen) >= edition.version

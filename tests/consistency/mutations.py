@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.memory.manifests import MemoryManifests
-from connectors.memory.store import MemoryStore
 from connectors.ports import Flip, Manifest, ManifestChunk
 from streams.documents import index
 from streams.documents.index import Index
 from streams.outcome import Outcome, Output, Record
-from tests.consistency.editions import DIMENSION
 from tests.consistency.lane import MakeStage, Place
 from tests.consistency.machine import IndexMachine
 from topics.identity import DocumentRef
@@ -112,6 +110,19 @@ PUBLISH = "await self._publish(outputs)"
 LATE_EVENT = edited(Index, "_finish", (PUBLISH, "pass"), (FINISHED, f"{FINISHED}\n{PUBLISH}"))
 
 
+# Redis loses what it knew
+
+
+class AnyView(MemoryManifests):
+    """Flips whatever view the manifest was read from."""
+
+    async def flip(self, flips: Sequence[Flip]) -> list[bool]:
+        return await super().flip([replace(flip, view="") for flip in flips])
+
+
+ONE_LOOK = edited(Index, "_finish", ("flipped = await self._still_current(flipped)", "pass"))
+
+
 class Unawaited(Index):
     """Hands its events to the producer and does not wait: they are written while the next batch is worked on."""
 
@@ -177,7 +188,7 @@ class Mutation:
 
         class MutantMachine(IndexMachine):
             def make_place(self) -> Place:
-                return Place(mutation.manifests(), MemoryStore(DIMENSION), "default", 0)
+                return Place.in_memory(mutation.manifests())
 
             def make_stage(self) -> MakeStage:
                 return mutation.stage()
@@ -199,6 +210,8 @@ MUTATIONS = (
     Mutation("objects revived", _reviving),
     Mutation("event after done", lambda: LATE_EVENT),
     Mutation("event not awaited", lambda: Unawaited),
+    Mutation("flips in a view that was lost", lambda: Index, AnyView),
+    Mutation("no second look after the event", lambda: ONE_LOOK),
     Mutation("superseded by place in the batch", lambda: BY_PLACE),
     Mutation("tokens end with the first part", lambda: EARLY_TOKENS),
     Mutation("refusal forgotten by a late flip", lambda: FORGETFUL),

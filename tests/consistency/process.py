@@ -105,6 +105,7 @@ class Work:
                 return [outcome for record in records for outcome in await self._attempt([record])]
 
     async def _settle(self, arrival: Arrival, outcome: Outcome) -> None:
+        outages = 0
         while True:
             try:
                 if isinstance(outcome, Emit):
@@ -116,6 +117,10 @@ class Work:
                 return
             except Injected:
                 continue
+            except Transient as error:
+                outages += 1
+                if outages == PATIENCE:
+                    raise Stuck(f"the lane is stuck: {error}") from error
 
 
 async def until_still(works: Sequence[Work]) -> None:

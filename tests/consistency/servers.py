@@ -46,11 +46,14 @@ def on_servers(settings: Settings) -> Iterator[type[ServersMachine]]:
     manifests, view = RedisManifests(own, GENERATION), RedisView(own, GENERATION)
     store = WeaviateStore(own, model="m", dimension=DIMENSION, generation=GENERATION)
 
+    async def reset(_: int) -> None:
+        await view.reset()
+
     class Connected(ServersMachine):
         pass
 
     Connected.loop_of_all, Connected.manifests, Connected.store = loop, manifests, store
-    Connected.places = (Place(manifests, store, f"t{n}", n) for n in range(10**9))
+    Connected.places = (Place(manifests, store, f"t{n}", n, view, reset) for n in range(10**9))
     try:
         loop.run_until_complete(asyncio.wait_for(_open(manifests, view, store), 120))
         yield Connected
