@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, audit, demo, dlq, epoch, keys, model, publish, reference, stack, topics, view
+from cli import ask, audit, demo, dlq, epoch, keys, model, publish, reference, sources, stack, topics, view
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
 from streams.topology import BY_NAME
@@ -23,6 +23,7 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
+app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")
 app.command()(publish.publish)
 app.command()(ask.ask)

@@ -14,10 +14,10 @@ from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from streams.deadletters.shelf import How, Letter, NotRedrivable, Place, note, open_letters, records_of, redriven
 from streams.outcome import Output
-from topics.registry import LANES, group_of
+from topics.registry import LANES, SOURCES, group_of
 from topics.spec import dead_letters_of
 
-READS = {stage: spec for spec in LANES for stage in spec.readers}
+READS = {stage: spec for spec in (SOURCES, *LANES) for stage in spec.readers}
 BATCH = 100  # letters whose copies are confirmed before they are noted as dealt with
 BATCH_BYTES = 16 * 1024 * 1024
 _AGE = re.compile(r"(\d+)([smhd])")

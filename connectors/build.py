@@ -63,6 +63,13 @@ def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:
     return KafkaTopicLog(settings.kafka, spec.full_name(settings.kafka.prefix, settings.documents.generation))
 
 
+def foreign_log(settings: Settings, topic: str) -> TopicLog:
+    """A topic that is not ours, by its full name."""
+    from connectors.kafka.topic_log import KafkaTopicLog
+
+    return KafkaTopicLog(settings.kafka, topic)
+
+
 def epoch_log(settings: Settings) -> EpochLog:
     return EpochLog(topic_log(settings, CONTROL), first_epoch(settings.kafka.prefix, settings.kafka.partitions))
 

@@ -21,12 +21,13 @@ from gateway.ports import Log
 from runtime import metrics
 from runtime.logs import logger
 from topics.identity import DEFAULT_TENANT, DocumentRef
-from topics.registry import QUEUES
+from topics.registry import QUEUES, SOURCES
 
 WATCH_SECONDS = 2.0
 WATCH_DEADLINE = 10.0
 CHECK_SECONDS = 8.0
 REUSE_SECONDS = 1.0  # probes of several balancers cost one look
+_NOTES = frozenset({"sources"})  # told, and no reason to be unready: the user's topics are not ours to make
 _PROBE = DocumentRef(DEFAULT_TENANT, "freshet/readiness")  # need not exist: reading it proves that Redis answers
 _log = logger("gateway.health")
 
@@ -75,7 +76,7 @@ async def look(
     async def pauses() -> dict[str, str]:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                paused = await board.paused(list(QUEUES)) if board else {}
+                paused = await board.paused([*QUEUES, *SOURCES.readers]) if board else {}
         except (ConnectorError, TimeoutError):  # it lives where the state does, which is asked of as well
             return {}
         return {f"lane.{lane}": f"paused since {_moment(why.since)}: {why.reason}" for lane, why in paused.items()}
@@ -83,7 +84,9 @@ async def look(
     of_log, of_state, of_pauses = await asyncio.gather(lanes(), state(), pauses())
     found = {**of_log, **of_state}
     found |= {name: reason for name, reason in of_pauses.items() if found.get(name) is None}
-    checks = {name: Check(ok=why is None, reason=why and hide(why)) for name, why in sorted(found.items())}
+    checks = {
+        name: Check(ok=why is None or name in _NOTES, reason=why and hide(why)) for name, why in sorted(found.items())
+    }
     return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
 
 

@@ -58,7 +58,8 @@ class KafkaLog:
         self._control = ControlReader(reading, CONTROL.full_name(prefix, generation), first)
         self._controlling = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._epochs = Epochs([first])
-        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known])
+        sources = [source.topic for source in settings.sources]
+        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known], sources)
 
     def _note(self, error: KafkaError) -> None:
         """Say once that the brokers went away or do not let us in, not once per attempt to connect."""

@@ -16,14 +16,17 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, DOCUMENTS, LANES, QUEUES, group_of
+from topics.registry import ALL, DOCUMENTS, LANES, QUEUES, SOURCES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
 
 
 class Lanes:
-    """Reads group offsets and members.  ``documents`` tells the topics of all its epochs, which are one queue."""
+    """Reads group offsets and members.  ``documents`` tells the topics of all its epochs, which are one queue.
+
+    So are ``sources``, the topics of the user's own; they have a lane only where there are any.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,18 @@ class Lanes:
         prefix: str,
         generation: str,
         documents: Callable[[], Sequence[str]] | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         self._client, self._first = dict(client), DOCUMENTS.full_name(prefix, generation)
         self._documents = documents or (lambda: [self._first])
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
         self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
         self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
+        self._sources, mapped = sources, SOURCES.full_name(prefix, generation)
+        if sources:
+            for stage in SOURCES.readers:
+                self._groups[stage], self._queues[stage] = group_of(prefix, stage, generation), (mapped, stage)
+        self._several: dict[str, Callable[[], Sequence[str]]] = {self._first: self._documents, mapped: lambda: sources}
         self._consumers: dict[str, Consumer] = {}
         self._admin: AdminClient | None = None
         self._measuring = ThreadPoolExecutor(1, thread_name_prefix="kafka-lanes")  # one at a time: not thread-safe
@@ -69,7 +78,7 @@ class Lanes:
             if consumer is None:
                 settings = {**self._client, "group.id": group, "enable.auto.commit": False}
                 consumer = self._consumers[group] = Consumer(settings)
-            for name in self._documents() if topic == self._first else [topic]:
+            for name in self._several[topic]() if topic in self._several else [topic]:
                 partitions = list(consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name].partitions)
                 if partitions:
                     lengths[queue] = lengths.get(queue, 0) + self._waiting(consumer, name, partitions)
@@ -96,8 +105,12 @@ class Lanes:
         missing = [topic for topic in dict.fromkeys([*self._topics, *self._documents()]) if topic not in known]
         found: dict[str, str | None] = {"broker": None}
         found["topics"] = f"missing: {', '.join(missing)}; run `freshet topics apply`" if missing else None
+        absent = [topic for topic in self._sources if topic not in known]
+        if absent:
+            found["sources"] = f"missing: {', '.join(absent)}, which FRESHET_SOURCES names"
         for stage, group in self._groups.items():
-            found[f"lane.{stage}"] = self._alive(self._admin, group)
+            if not (absent and stage in SOURCES.readers):  # it waits for them
+                found[f"lane.{stage}"] = self._alive(self._admin, group)
         return found
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from runtime.secrets import check_certificates, check_public, without_password
+from runtime.sources import Source, read_sources
 
 PREFIX = "FRESHET_"
 
@@ -191,6 +192,15 @@ class Documents(_Branch):
     stale_after: float = Field(
         300.0, gt=0, description="A passage is stale when a newer version is this old in the log, s."
     )
+    sources: str = Field(
+        "", description="Topics of your own to take documents from, and their mapping: TOML or JSON (docs/sources.md)."
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_sources(text)
+        return text
 
 
 class Queries(_Branch):
@@ -296,9 +306,11 @@ class Settings(_Branch):
             if variable.startswith(PREFIX) and variable not in known | _FOREIGN:
                 raise SettingsError(f"{variable} is not a setting: `freshet settings` lists all")
         try:
-            return cls.model_validate(tree)
+            settings = cls.model_validate(tree)
         except ValidationError as error:
             raise SettingsError("; ".join(map(_told, error.errors(include_input=False)))) from None
+        _ = settings.sources  # complains
+        return settings
 
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:
@@ -327,6 +339,15 @@ class Settings(_Branch):
         parts = (getattr(self, branch) for branch in type(self).model_fields)
         values = (getattr(part, name) for part in parts for name in type(part).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Topics of the user's own; :class:`SettingsError` for one of ours, which would be read in a circle."""
+        found = read_sources(self.documents.sources)
+        for source in found:
+            if source.topic.startswith(f"{self.kafka.prefix}."):
+                raise SettingsError(f"FRESHET_SOURCES: topic {source.topic} is one of Freshet's own")
+        return found
 
     @property
     def tenants(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The composition root: builds the adapters a stage needs and hands them to it.  The only place that does."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from connectors import build
@@ -21,6 +21,46 @@ Build = Callable[[Settings, Publish], Awaitable[Stage]]
 async def build_stage(name: str, settings: Settings, publish: Publish) -> Stage:
     """The stage with everything it talks to open."""
     return await _BUILDERS[name](settings, publish)
+
+
+async def _map(settings: Settings, _: Publish) -> Stage:
+    from streams.sources.map import Map
+    from streams.sources.route import Route
+
+    sources = settings.sources
+    if not sources:
+        raise SystemExit("FRESHET_SOURCES names no topics, so there is nothing to map (docs/sources.md)")
+    topics = [source.topic for source in sources]
+    control = build.epoch_log(settings)
+    stage = Map(sources, settings.tenants, settings.documents.max_metadata_keys)
+    return Stage(
+        name="map",
+        reads=BY_NAME["map"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=settings.documents.batch,
+        linger=settings.documents.linger,
+        ports=[
+            Port("control", control.open, control.close),
+            Port("sources", partial(_there, settings, topics), _at_once),
+        ],
+        partitions=settings.kafka.partitions,
+        topics=topics,
+        route=Route(control, SystemClock()),
+    )
+
+
+async def _there(settings: Settings, topics: Sequence[str]) -> None:
+    """A group that subscribes to a topic before it is there learns of it minutes later."""
+    for topic in topics:
+        log = build.foreign_log(settings, topic)
+        try:
+            await log.open()
+        except Transient as error:
+            missing = f"topic {topic}, which FRESHET_SOURCES names, is not there"
+            raise Transient(missing if error.reason == "topic" else str(error), reason=error.reason) from None
+        finally:
+            await log.close()
 
 
 async def _chunk(settings: Settings, _: Publish) -> Stage:
@@ -195,6 +235,7 @@ async def _at_once() -> None:
 
 
 _BUILDERS: dict[str, Build] = {
+    "map": _map,
     "chunk": _chunk,
     "embed": _embed,
     "index": _index,

@@ -97,6 +97,7 @@ BatchStep: TypeAlias = Callable[[Sequence[Record]], Awaitable[Sequence[Outcome]]
 RecordStep: TypeAlias = Callable[[Record], Awaitable[Outcome]]
 Publish: TypeAlias = Callable[[Sequence[Output]], Awaitable[None]]
 OnRefused: TypeAlias = Callable[[Record, RefusedStatus, str], Awaitable[Sequence[Output]]]
+Route: TypeAlias = Callable[[Sequence[Output]], Awaitable[Sequence[Output]]]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -124,6 +125,8 @@ class Stage:
     lane that a record will not come.  A step may run twice at once: for the lane, and for what comes to be retried.
     ``later`` are topics that it reads beside ``reads``, of later epochs; when ``until`` returns, the worker stops to be
     started anew, since there are others.
+    ``topics``, which are not ours, are read in place of ``reads``, which stands for them.
+    ``route`` says, each time that outputs are about to be written, where they go; it may raise ``Transient``.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
@@ -142,6 +145,8 @@ class Stage:
     group: str = ""  # consumer group, as dead letters name it
     ports: Sequence["Port"] = ()
     later: Sequence[TopicSpec] = ()
+    topics: Sequence[str] = ()
+    route: Route | None = None
     partitions: int | None = None  # of the lane's own topics, where a later epoch has more
     until: Hook | None = None
     beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process

@@ -1,5 +1,6 @@
 """The map: which stages there are, what each reads, in which order a document and a question pass them.
 
+topics of your own -> map -> documents, where FRESHET_SOURCES names some
 documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
 queries -> retrieve -> retrievals -> generate -> answers
 
@@ -21,6 +22,7 @@ class StageSpec:
 
 
 STAGES = (
+    StageSpec("map", registry.SOURCES),
     StageSpec("chunk", registry.DOCUMENTS),
     StageSpec("embed", registry.CHUNKS),
     StageSpec("index", registry.VECTORS),

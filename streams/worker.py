@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from streams.outcome import Output, Port, Publish, Stage
 from streams.publisher import Publisher
 from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
+from topics.identity import digest
 from topics.registry import RETRIES, group_of
 
 T = TypeVar("T")
@@ -52,11 +53,18 @@ async def serve(
         return output.spec.full_name(kafka.prefix, generation)
 
     await _patiently("brokers", lambda: reach(kafka), stopping)
-    publish = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
+    send = Publisher(lambda: app.producer, name_of, kafka.request_timeout)
+
+    async def publish(outputs: Sequence[Output]) -> None:
+        await send(await stage.route(outputs) if stage.route else outputs)
+
     stage = await _patiently(name, lambda: build_stage(name, settings, publish), stopping)
     stage = replace(stage, group=group)
+    reads = stage.topics or [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
     slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
+    if stage.topics:
+        slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
     ledger = build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
@@ -64,7 +72,6 @@ async def serve(
         await _patiently(port.name, port.open, stopping)
     with contextlib.suppress(Transient):  # the runner works without it, and it connects when it can
         await ledger.open()
-    reads = [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     if stage.deferrals:
         retries = Retries(name, RETRIES[stage.reads.name], kafka, SystemClock())
         again = Runner(stage, publish, ledger, kafka.poison_limit, retries, again=True)

@@ -12,6 +12,7 @@ TOKEN = "freshet-token"  # place of the version in `documents`, minted once, kep
 SCHEMA = "freshet-schema"  # record name and schema version, e.g. chunks/1
 PUBLISHED_AT = "freshet-published-at"  # event time at the source, ms since 1970; default is the record's timestamp
 MIRRORED = "freshet-mirrored"  # on a null in an earlier epoch of `documents`: version of the later delete it copies
+SOURCE = "freshet-source"  # on a document that was mapped: topic/partition/offset of the record it came from
 CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"

@@ -18,7 +18,7 @@ DOCUMENTS = TopicSpec(
     "After a move to more partitions: `documents.2` and so on, one topic an epoch.",
     key="document id (`@tenant/` in front for a tenant other than `default`); partition by murmur2",
     records=(Document,),
-    writers=("any producer", "gateway"),
+    writers=("any producer", "gateway", "map"),
     readers=("chunk",),
     compacted=True,
     null="It deletes the document.",
@@ -95,6 +95,17 @@ ANSWERS = TopicSpec(
     replies=True,
 )
 
+# Stands for the topics of the user's own, which FRESHET_SOURCES names: they are not ours to make.
+SOURCES = TopicSpec(
+    name="sources",
+    purpose="Topics of your own that are mapped to documents.",
+    key="yours",
+    records=(),
+    writers=("you",),
+    readers=("map",),
+    config=_LARGE,
+)
+
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
@@ -108,7 +119,7 @@ ALL: tuple[TopicSpec, ...] = (
     CONTROL,
     ANSWERS,
     *RETRIES.values(),
-    *(dead_letters_of(spec) for spec in LANES),
+    *(dead_letters_of(spec) for spec in (SOURCES, *LANES)),
 )
 
 

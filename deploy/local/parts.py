@@ -20,7 +20,8 @@ from deploy.local.failures import StepFailed
 from deploy.local.progress import Progress
 
 HERE = Path(__file__).resolve().parent
-KAFKA_VERSION = "4.1.0"  # also in kafka-pom.xml, which a test compares
+CONNECT_POM = HERE.parents[1] / "docs" / "examples" / "connect" / "pom.xml"
+KAFKA_VERSION = "4.1.0"  # also in the poms, which a test compares
 WEAVIATE_VERSION = "1.39.0"
 WEAVIATE_PACKAGES = 1866  # how many Go packages a build compiles, to say how far it is
 _LOCK = HERE / "requirements.lock"
@@ -116,31 +117,39 @@ class Workshop:
             ensure(self.cache, key, build, on_wait=lambda: self.waiting("java"))
 
     def fetch_kafka(self) -> None:
-        """Kafka's jars, by Maven or by jgo."""
+        """Kafka's jars."""
+        self._fetch_jars("kafka", HERE / "kafka-pom.xml")
+
+    def fetch_connect(self) -> None:
+        """The jars of Kafka Connect's worker, for the test of the documented example."""
+        self._fetch_jars("connect", CONNECT_POM)
+
+    def _fetch_jars(self, name: str, named_by: Path) -> None:
+        """By Maven or by jgo."""
 
         def build(work: Path, out: Path, lock: int) -> None:
             libs = out / "libs"
             libs.mkdir()
             pom = work / "pom.xml"
-            shutil.copyfile(HERE / "kafka-pom.xml", pom)
-            self.progress.note("kafka", "finding and fetching the jars")
+            shutil.copyfile(named_by, pom)
+            self.progress.note(name, "finding and fetching the jars")
             maven = system_tools.system_maven(self.environment)
-            if maven is None or not self._by_maven(maven, pom, libs, lock):
-                self.install("kafka", _JGO_NEEDS, work / "jgo", lock)
+            if maven is None or not self._by_maven(name, maven, pom, libs, lock):
+                self.install(name, _JGO_NEEDS, work / "jgo", lock)
                 script = [sys.executable, str(HERE / "fetch_jars.py"), str(pom), str(libs)]
-                self.run("kafka", script, lock, extra={"PYTHONPATH": str(work / "jgo")})
-            check_jars(libs)
+                self.run(name, script, lock, extra={"PYTHONPATH": str(work / "jgo")})
+            check_jars(libs, HERE / f"{name}.sha256")
 
-        ensure(self.cache, f"kafka-{KAFKA_VERSION}", build, on_wait=lambda: self.waiting("kafka"))
+        ensure(self.cache, f"{name}-{KAFKA_VERSION}", build, on_wait=lambda: self.waiting(name))
 
-    def _by_maven(self, maven: str, pom: Path, libs: Path, lock: int) -> bool:
+    def _by_maven(self, name: str, maven: str, pom: Path, libs: Path, lock: int) -> bool:
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
         try:
-            self.run("kafka", [maven, "-B", "-ntp", "-q", "-f", str(pom), *goal], lock, folder=pom.parent)
+            self.run(name, [maven, "-B", "-ntp", "-q", "-f", str(pom), *goal], lock, folder=pom.parent)
         except StepFailed as failure:
             if self.progress.stopped:
                 raise
-            self.progress.say("kafka", f"Maven did not do it, trying without ({failure})")
+            self.progress.say(name, f"Maven did not do it, trying without ({failure})")
             return False
         return True
 
@@ -214,7 +223,9 @@ def check_jars(libs: Path, sums: Path = HERE / "kafka.sha256") -> None:
     have = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in libs.glob("*.jar")}
     wrong = sorted(name for name in wanted.keys() | have.keys() if wanted.get(name) != have.get(name))
     if wrong:
-        raise StepFailed(f"kafka: {', '.join(wrong[:3])} did not arrive as locked ({len(wrong)} in all). Try again.")
+        raise StepFailed(
+            f"{sums.stem}: {', '.join(wrong[:3])} did not arrive as locked ({len(wrong)} in all). Try again."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from deploy.local.environment import (
     is_external,
     local_environment,
 )
+from deploy.local.failures import StepFailed
 from deploy.local.parts import Parts, locate
 from deploy.local.ports import Ports, ports_from
 from deploy.local.programs import Program, application_programs
@@ -56,6 +57,7 @@ class Plan:
 
 def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     """Work out every program, and write the servers' settings."""
+    user = _with_sources(user)
     ports = ports_from(user)
     addresses(ports, user)  # refuses a missing external address before anything is touched
     cache = cache_folder(user)
@@ -69,6 +71,18 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }
     return Plan(ports, parts, cache, programs, settings_text(state, programs), environment)
+
+
+def _with_sources(user: Mapping[str, str]) -> Mapping[str, str]:
+    """The mapping of the user's topics by value: so a changed file restarts the workers, wherever it lies."""
+    path = user.get("FRESHET_SOURCES_FILE")
+    if not path or user.get("FRESHET_SOURCES"):
+        return user
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StepFailed(f"FRESHET_SOURCES_FILE: cannot read {path}: {error}") from None
+    return {name: value for name, value in user.items() if name != "FRESHET_SOURCES_FILE"} | {"FRESHET_SOURCES": text}
 
 
 def write(state: State, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from deploy.local.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
 WORKERS = ("chunk", "embed", "index", "retrieve", "generate")
+MAPPER = "map"  # only where there are topics of the user's own
 
 
 class BadWorkers(ValueError):
@@ -33,11 +34,12 @@ class Program:
 
 def worker_counts(user: Mapping[str, str]) -> dict[str, int]:
     """How many slots each worker has: one, or what FRESHET_WORKERS="embed=2,index=0" says."""
-    counts = dict.fromkeys(WORKERS, 1)
+    mapped = bool(user.get("FRESHET_SOURCES") or user.get("FRESHET_SOURCES_FILE"))
+    counts = dict.fromkeys((*WORKERS, MAPPER) if mapped else WORKERS, 1)
     for item in filter(None, (piece.strip() for piece in user.get("FRESHET_WORKERS", "").split(","))):
         name, _, number = item.partition("=")
         if name not in counts or not number.isdecimal():
-            raise BadWorkers(f"FRESHET_WORKERS: {item!r} is not NAME=COUNT with a NAME of {', '.join(WORKERS)}")
+            raise BadWorkers(f"FRESHET_WORKERS: {item!r} is not NAME=COUNT with a NAME of {', '.join(counts)}")
         counts[name] = int(number)
     return counts
 

@@ -14,7 +14,7 @@ from deploy.local import vllm
 from deploy.local.cache import remove_tree
 from deploy.local.environment import child_environment, is_external
 from deploy.local.failures import StepFailed
-from deploy.local.install import set_up
+from deploy.local.install import EVERYBODY, set_up
 from deploy.local.programs import ROOT
 
 _PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -60,7 +60,8 @@ def _demo(environment: Environment, arguments: list[str]) -> int:
 
 
 def _test(environment: Environment, arguments: list[str]) -> int:
-    set_up(environment)  # tests run against the local servers whatever STACK says
+    strict = environment.get("STRICT", "") not in {"", "0"}  # then nothing may be skipped for want of a part
+    set_up(environment, (*EVERYBODY, "connect") if strict else EVERYBODY)  # local servers, whatever STACK says
     extra = shlex.split(environment.get("ARGS", ""))
     _become([str(_PYTHON), "-m", "pytest", *extra, *arguments], environment)
 

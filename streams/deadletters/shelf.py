@@ -14,7 +14,7 @@ from connectors.ports import LoggedRecord, TopicLog
 from streams.deadletters.letter import PREFIX
 from streams.outcome import Output
 from topics.identity import IdentityError, parse_document_key, parse_part_key
-from topics.registry import DOCUMENTS, RETRIES
+from topics.registry import DOCUMENTS, RETRIES, SOURCES
 from topics.retry import Retry
 from topics.spec import TopicSpec, dead_letters_of
 
@@ -96,6 +96,8 @@ def redriven(record: LoggedRecord, reads: TopicSpec, wait: float = 0.0) -> Outpu
 
     So it keeps its version, and passes the fence like anything else.
     """
+    if reads is SOURCES:
+        raise NotRedrivable("its topic may hold something newer: write the row at its source again")
     if reads.name not in RETRIES:
         raise NotRedrivable("a question is not asked again: whoever asked was told that it failed")
     if _text(record.headers.get(f"{PREFIX}value.omitted")) == "true":

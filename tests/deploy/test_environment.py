@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local.environment import EXTERNAL_ADDRESSES, MissingAddress, child_environment, local_environment
+from deploy.local.failures import StepFailed
+from deploy.local.plan import make_plan
 from deploy.local.ports import Ports
 from deploy.local.programs import BadWorkers, application_programs, worker_counts
+from deploy.local.state import State
 
 
 def test_local_addresses_win_over_the_users() -> None:
@@ -60,6 +63,27 @@ def test_a_worker_may_be_left_out() -> None:
     """A count of zero starts no such worker."""
     names = {program.name for program in application_programs(Ports(), {"FRESHET_WORKERS": "generate=0"})}
     assert "generate" not in names
+
+
+@pytest.mark.parametrize("variable", ["FRESHET_SOURCES", "FRESHET_SOURCES_FILE"])
+def test_topics_of_ones_own_have_a_worker(variable: str) -> None:
+    """The map worker runs where there is something to map, and may be left out or multiplied like any other."""
+    assert "map" not in {program.name for program in application_programs(Ports(), {variable: ""})}
+    with pytest.raises(BadWorkers, match="map=2"):
+        worker_counts({"FRESHET_WORKERS": "map=2"})
+    names = {program.name for program in application_programs(Ports(), {variable: "x", "FRESHET_WORKERS": "map=2"})}
+    assert {"map-0", "map-1"} <= names
+
+
+def test_the_mapping_is_handed_on_by_value(tmp_path: Path) -> None:
+    """Workers get what the file says, not where it lies, so that a changed file is a changed setting."""
+    file = tmp_path / "sources.toml"
+    user = {"FRESHET_SOURCES_FILE": str(file), "STACK": "external"} | dict.fromkeys(EXTERNAL_ADDRESSES, "x:1")
+    with pytest.raises(StepFailed, match="FRESHET_SOURCES_FILE"):
+        make_plan(State(tmp_path), user)
+    file.write_text("[[sources]]")
+    environment = make_plan(State(tmp_path), user).environment["map"]
+    assert environment["FRESHET_SOURCES"] == "[[sources]]" and "FRESHET_SOURCES_FILE" not in environment
 
 
 @pytest.mark.parametrize("text", ["embd=2", "embed", "embed=two", "embed=-1"])

@@ -85,10 +85,12 @@ def test_external_servers_are_not_started(tmp_path: Path) -> None:
 
 
 def test_one_version_of_kafka() -> None:
-    """The pom, the checksums and the name of the part speak of the same Kafka."""
+    """The poms, the checksums and the names of the parts speak of the same Kafka."""
     here = parts.HERE
     assert f"org.apache.kafka:kafka_2.13:{parts.KAFKA_VERSION}" in coordinates(here / "kafka-pom.xml")
     assert f"kafka_2.13-{parts.KAFKA_VERSION}.jar" in (here / "kafka.sha256").read_text()
+    assert f"org.apache.kafka:connect-runtime:{parts.KAFKA_VERSION}" in coordinates(parts.CONNECT_POM)
+    assert f"connect-runtime-{parts.KAFKA_VERSION}.jar" in (here / "connect.sha256").read_text()
 
 
 def test_set_up_needs_the_standard_library_only() -> None:

@@ -47,6 +47,14 @@ async def test_not_ready_says_why(
     assert checks["broker"] == {"ok": True}
 
 
+async def test_a_topic_of_the_users_may_be_missing(client: httpx.AsyncClient, log: MemoryLog) -> None:
+    """That a source is not there yet is told; it is no reason to be unready, or a stack could never start before it."""
+    log.broken = {"sources": "missing: shop.articles"}
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200, True)
+    assert answer.json()["checks"]["sources"] == {"ok": True, "reason": "missing: shop.articles"}
+
+
 async def test_lanes_that_stand_still_are_named(door: Settings, log: MemoryLog, manifests: MemoryManifests) -> None:
     """A lane that waits for something says since when and for what; a worse thing about it is told instead."""
     board = MemoryLanes()
