@@ -81,6 +81,8 @@ def test_every_topic_is_a_channel() -> None:
 def test_every_stage_is_there() -> None:
     """Each stage reads what the map says, as a member of its group; whoever is named in a spec has its operation."""
     for stage in STAGES:
+        if stage.reads is registry.SOURCES:  # the user's own topics, which are not ours to describe
+            continue
         operation = ASYNC["operations"][f"{stage.name}.receive.{name_of(stage.reads)}"]
         group = operation["bindings"]["kafka"]["groupId"]["default"]
         assert group == registry.group_of("freshet", stage.name, "g1")

@@ -40,6 +40,7 @@ class IndexMachine(RuleBasedStateMachine):
     """Runs against the in-memory adapters; a subclass may take others, or a broken stage."""
 
     counts: ClassVar[Counter[str]] = Counter()
+    redis_is_lost: ClassVar[bool] = True  # a stage that is broken elsewhere is found sooner without
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,20 +138,20 @@ class IndexMachine(RuleBasedStateMachine):
 
     # What happens to Redis
 
-    @precondition(lambda self: self.lane.save is not None)
+    @precondition(lambda self: self.redis_is_lost and self.lane.save is not None)
     @rule()
     def back_up(self) -> None:
         self._count()
         assert self.lane.save is not None
         self.lane.save()
 
-    @precondition(lambda self: self.lane.stopped() or self._unfinished % 8 == 7)  # else nothing is left to go wrong
+    @precondition(lambda self: self.redis_is_lost and (self.lane.stopped() or self._unfinished % 8 == 7))
     @rule(back=st.sampled_from([0, 1, 2, 3]))
     def lose_redis(self, back: int) -> None:
         """Flushed, or rolled back to a copy, and rebuilt from what was announced."""
         self._do(self.lane.lose(back))
 
-    @precondition(lambda self: self.lane.events)
+    @precondition(lambda self: self.redis_is_lost and self.lane.events)
     @rule()
     def follow(self) -> None:
         """Whoever keeps the view reads what is new in the log."""

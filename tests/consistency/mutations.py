@@ -181,12 +181,15 @@ class Mutation:
     stage: Callable[[], MakeStage]
     manifests: Callable[[], MemoryManifests] = MemoryManifests
     rare: bool = False  # takes a campaign to find
+    loses: bool = False  # shows when Redis is lost
 
     def machine(self) -> type[IndexMachine]:
         """The machine that runs against it."""
         mutation = self
 
         class MutantMachine(IndexMachine):
+            redis_is_lost = mutation.loses
+
             def make_place(self) -> Place:
                 return Place.in_memory(mutation.manifests())
 
@@ -210,8 +213,8 @@ MUTATIONS = (
     Mutation("objects revived", _reviving),
     Mutation("event after done", lambda: LATE_EVENT),
     Mutation("event not awaited", lambda: Unawaited),
-    Mutation("flips in a view that was lost", lambda: Index, AnyView, rare=True),
-    Mutation("no second look after the event", lambda: ONE_LOOK, rare=True),
+    Mutation("flips in a view that was lost", lambda: Index, AnyView, rare=True, loses=True),
+    Mutation("no second look after the event", lambda: ONE_LOOK, rare=True, loses=True),
     Mutation("superseded by place in the batch", lambda: BY_PLACE),
     Mutation("tokens end with the first part", lambda: EARLY_TOKENS),
     Mutation("refusal forgotten by a late flip", lambda: FORGETFUL),
