@@ -123,9 +123,9 @@ class Index:
                     continue
                 if manifest.doubted and manifest.version == change.version:
                     continue
-                if manifest.version == change.version and not manifest.done:
-                    owed[ref] = change.version
-                else:
+                if not manifest.done and not manifest.doubted:  # what supersedes must have been announced before
+                    owed[ref] = manifest.version
+                if manifest.done or manifest.version > change.version:
                     found[ref] = Drop("done" if manifest.version == change.version else "superseded")
                 del open_[ref]
             written, doubted = await self._upsert(list(open_.values()), current)

@@ -79,11 +79,6 @@ class Model:
         """Whether a version was worked off, and then what was known about it was lost."""
         return any(edition.version == version for edition in self._lost if edition.ref == ref)
 
-    def owed(self, edition: Edition) -> bool:
-        """Whether a newer version stood in for it, whose flip was lost and is to come again."""
-        newer = (e for e in self.editions[edition.ref] if e.number > edition.number)
-        return edition in self._lost and any(e in self._begun and not self.acknowledged(e) for e in newer)
-
     def check_view(self, views: Mapping[DocumentRef, View]) -> None:
         """What somebody sees who may see everything."""
         for ref, editions in self.editions.items():

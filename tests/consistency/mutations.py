@@ -120,6 +120,10 @@ class AnyView(MemoryManifests):
         return await super().flip([replace(flip, view="") for flip in flips])
 
 
+UNANNOUNCED = edited(Index, "_apply", (
+    "if not manifest.done and not manifest.doubted:  # what supersedes must have been announced before",
+    "if not manifest.done and manifest.version == change.version:",
+))  # fmt: skip
 ONE_LOOK = edited(Index, "_finish", ("flipped = await self._still_current(flipped)", "pass"))
 
 
@@ -214,6 +218,7 @@ MUTATIONS = (
     Mutation("event after done", lambda: LATE_EVENT),
     Mutation("event not awaited", lambda: Unawaited),
     Mutation("flips in a view that was lost", lambda: Index, AnyView, rare=True, loses=True),
+    Mutation("superseded by what nobody announced", lambda: UNANNOUNCED),
     Mutation("no second look after the event", lambda: ONE_LOOK, rare=True, loses=True),
     Mutation("superseded by place in the batch", lambda: BY_PLACE),
     Mutation("tokens end with the first part", lambda: EARLY_TOKENS),
