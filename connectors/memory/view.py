@@ -49,11 +49,13 @@ class MemoryView:
         self._restore(announced.partition, event.last_seen, settled=settled)
         ref = DocumentRef(event.tenant, event.doc_id)
         current = kept._manifests.get(ref, Manifest())
-        seen = _later(current.last_seen, event.last_seen)
         version, known = event.version or "", current.version or ""
         another = version == known and event.indexed_at != current.indexed_at
         kept._overtaken.pop(ref, None)
-        if version > known or (self._alone and version and another):
+        # Doubt lets a version be flipped to again: of its manifests the one that was made last counts.
+        again = bool(version) and another and (self._alone or (not settled and event.indexed_at > current.indexed_at))
+        seen = _later(current.last_seen, event.last_seen, again=again)
+        if version > known or again:
             kept._flipped[ref] = time.monotonic()
             kept._manifests[ref] = Manifest(
                 version=event.version,
@@ -95,9 +97,9 @@ class MemoryView:
             forgotten.clear()
 
 
-def _later(one: LastSeen | None, other: LastSeen) -> LastSeen:
+def _later(one: LastSeen | None, other: LastSeen, *, again: bool) -> LastSeen:
     """The newer outcome; what a version became visible with is not overwritten by its refusal."""
     shown = one is not None and one.status in ("indexed", "deleted")
-    if one is not None and (one.version > other.version or (one.version == other.version and shown)):
+    if one is not None and (one.version > other.version or (one.version == other.version and shown and not again)):
         return one
     return other

@@ -32,13 +32,15 @@ if not settled then
 end
 if refusal_ttl > 0 then redis.call('SET', refused, seen, 'EX', refusal_ttl) end
 local current, done, flipped = unpack(redis.call('HMGET', doc, 'version', 'done', 'indexed_at'))
+-- Doubt lets a version be flipped to again: of its manifests the one that was made last counts.
+local again = not settled and version == current and tonumber(at) > tonumber(flipped or '0')
 local last = redis.call('HGET', doc, 'last_seen')
 if last then
   local known = cjson.decode(last)
   local shown = known['status'] == 'indexed' or known['status'] == 'deleted'
-  if known['version'] > seen_version or (known['version'] == seen_version and shown) then seen = last end
+  if known['version'] > seen_version or (known['version'] == seen_version and shown and not again) then seen = last end
 end
-if version > (current or '') then
+if version > (current or '') or again then
   redis.call('UNLINK', doc)
   redis.call('HSET', doc, 'version', version, 'deleted', deleted, 'done', '1', 'head', head, 'doomed', '[]',
              'last_seen', seen, 'indexed_at', at, 'flipped', now)

@@ -46,8 +46,10 @@ def main() -> None:
                     raise KafkaException(error)
                 ended.add(message.partition())
                 continue
+            if message.value() is None:
+                continue  # Freshet writes none, deletes stay on record: somebody's own, and it says nothing
             document = unquote(message.key().decode())  # tenant/doc_id
-            event = json.loads(message.value())  # never null: deletes stay on record
+            event = json.loads(message.value())
             if event["version"] is not None and event["version"] > newest.get(document, ""):
                 newest[document] = event["version"]  # versions are fixed-width text: they order as strings
                 visible = [chunk["id"] for chunk in event.get("manifest", [])]

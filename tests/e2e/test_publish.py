@@ -1,5 +1,6 @@
 """`freshet publish` on the real system: deletes, follows a folder, resumes, previews."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
@@ -102,7 +103,7 @@ def records(settings: Settings) -> list[tuple[str, bytes | None]]:
     topic = registry.DOCUMENTS.full_name(settings.kafka.prefix, settings.documents.generation)
     consumer = Consumer({"bootstrap.servers": settings.kafka.brokers, "group.id": "reader"})
     places = [TopicPartition(topic, p, 0) for p in range(settings.kafka.partitions)]
-    left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+    left = sum(ends(consumer, place) for place in places)
     consumer.assign(places)
     found: list[tuple[str, bytes | None]] = []
     while len(found) < left:
@@ -113,6 +114,15 @@ def records(settings: Settings) -> list[tuple[str, bytes | None]]:
         found.append((key.decode(), value))
     consumer.close()
     return found
+
+
+def ends(consumer: Consumer, place: TopicPartition) -> int:
+    """Where a partition ends; one that was just made may have no leader yet."""
+    for _ in range(50):
+        with contextlib.suppress(KafkaException):
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+        time.sleep(0.1)
+    raise AssertionError(f"{place} has no leader")
 
 
 def test_sync_deletes_what_has_vanished(shell: Shell, system: System) -> None:

@@ -89,6 +89,19 @@ class ViewContract:
         assert seen is not None and (seen.version, seen.section, seen.head) == (at(7), "A|B > \u00dc", HEAD)
         assert 0 <= seen.age < 30
 
+    async def test_a_version_that_was_flipped_to_again(self, manifests: ManifestStore, view: ManifestView) -> None:
+        """Of two manifests of a version, as a repair leaves them in the log, the one that was made last comes back."""
+        mended, removed = event(1, "c2"), event(2, ref=OTHER, deleted=True)
+        mended.indexed_at += 1
+        removed.indexed_at += 1
+        strange = event(2, "x1", ref=OTHER)
+        assert await view.apply(in_order(event(1, "c1"), strange, mended, removed, event(1, "c1")))
+        assert await self.whole(view)
+        kept, gone = await manifests.read([REF, OTHER])
+        assert (list(kept.chunks), kept.doubted) == (["c2"], False)
+        assert (gone.deleted, gone.chunks, gone.last_seen) == (True, {}, removed.last_seen)
+        assert await manifests.page("acme", None, 10) == [REF.doc_id]
+
     async def test_ten_thousand_chunks(self, manifests: ManifestStore, view: ManifestView) -> None:
         """A long manifest comes in whole and in order, in place of another."""
         ids = [f"n{n}" for n in range(10_000)]
