@@ -212,10 +212,15 @@ class Index:
             now = known[ref]
             if (now.version or "") < (manifest.version or "") or (now.version == manifest.version and now.doubted):
                 raise Transient(f"{ref.path}: the flip to {manifest.version} was lost", reason="view")
-        return {ref: manifest for ref, manifest in flipped.items() if known[ref].version == manifest.version}
+        return {ref: manifest for ref, manifest in flipped.items() if _same(manifest, known[ref])}
 
     def _measure(self, change: Change) -> None:
         metrics.answerable_seconds.observe(max(0.0, self._clock.now() - change.published_at / 1000))
+
+
+def _same(one: Manifest, other: Manifest) -> bool:
+    """Of one version there are two where a loss made another writer flip to it on what was before."""
+    return (one.version, one.indexed_at) == (other.version, other.indexed_at)
 
 
 def waves(changes: Sequence[tuple[int, Change]]) -> list[list[tuple[int, Change]]]:

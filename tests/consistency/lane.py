@@ -76,7 +76,7 @@ class Lane:
         self._announced: dict[DocumentRef, tuple[str, str]] = {}  # newest versions, current and seen, told by an owner
         self._number = 0
         self._clock = Ticking()
-        self._keeper = Keeper(place.view, place.partition, self.events)
+        self._keeper = Keeper(place.view, place.manifests, place.partition, self.events)
         self.save = place.save
         self._owner = self._start()
         self.zombies: list[Process] = []
