@@ -8,6 +8,7 @@ BENCHMARKS = {
     "ingest": "Kafka to searchable beside the raw encoder and the brief's one-record-at-a-time worker.",
     "freshness": "Change to answerable, idle and under load: edits, access changes, deletes.",
     "edits": "Encodes and writes of an edit, beside indexing the whole document.",
+    "mixed": "300 real files of all formats through `freshet publish`: sync, watch, counts, memory of the readers.",
     "parse": "Time and memory of reading PDF, Word, PowerPoint, e-mail and CSV, in the process that reads them.",
     "replay": "The log read again from its beginning, three times: nothing written, nothing encoded.",
     "recovery": "Each worker killed with -9 while documents come in: nothing lost, time to the next record.",
