@@ -58,7 +58,8 @@ class Said:
 def read_summary(text: str) -> Said:
     """The last summary in what the command printed."""
     *_, line = _LINE.finditer(text)
-    said = Said(*map(int, line.groups()))
+    published, unchanged, deleted, failed = map(int, line.groups())
+    said = Said(published, unchanged, deleted, failed)
     for count, what, reason in _REASON.findall(text[line.end() :]):
         sent = reason.partition(":")[0] in REFUSED
         into = said.skipped if what == "skipped" else said.refused if sent else said.unsent
