@@ -113,13 +113,6 @@ LATE_EVENT = edited(Index, "_finish", (PUBLISH, "pass"), (FINISHED, f"{FINISHED}
 # Redis loses what it knew
 
 
-class AnyView(MemoryManifests):
-    """Flips whatever view the manifest was read from."""
-
-    async def flip(self, flips: Sequence[Flip]) -> list[bool]:
-        return await super().flip([replace(flip, view="") for flip in flips])
-
-
 UNANNOUNCED = edited(Index, "_apply", (
     "if not manifest.done and not manifest.doubted:  # what supersedes must have been announced before",
     "if not manifest.done and manifest.version == change.version:",
@@ -217,7 +210,6 @@ MUTATIONS = (
     Mutation("objects revived", _reviving),
     Mutation("event after done", lambda: LATE_EVENT),
     Mutation("event not awaited", lambda: Unawaited),
-    Mutation("flips in a view that was lost", lambda: Index, AnyView, rare=True, loses=True),
     Mutation("superseded by what nobody announced", lambda: UNANNOUNCED),
     Mutation("no second look after the event", lambda: ONE_LOOK, rare=True, loses=True),
     Mutation("superseded by place in the batch", lambda: BY_PLACE),
