@@ -138,6 +138,9 @@ class Hands:
         fields, chunk = await self.hash_of(ref), await self.stored(ref)
         token = self.system.http.delete(f"/v1/documents/{ref.doc_id}").json()["token"]
         assert self.system.wait(ref.doc_id, token)["status"] == "deleted"
+        async with asyncio.timeout(DEADLINE):
+            while not (await self.manifests.status([ref]))[0].done:  # or its clean-up takes the object away again
+                await asyncio.sleep(0.02)
         await self.store.upsert([chunk])
         await self.set_hash(ref, fields)
 

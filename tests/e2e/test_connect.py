@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -66,7 +67,7 @@ def test_lines_of_a_file_become_versions(system: System, tmp_path: Path) -> None
     kafka = system.settings.kafka
     (tmp_path / "a.txt").write_text("Pump 3 is off until Tuesday.\n")
     (tmp_path / "b.txt").write_text("The old valve leaks.\n")
-    topic, examples = "plant.lines", CONNECT_POM.parent
+    topic, examples = f"plant.lines.{secrets.token_hex(4)}", CONNECT_POM.parent
     admin = AdminClient({"bootstrap.servers": kafka.brokers})
     admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
     with socket.socket() as free:
