@@ -27,6 +27,7 @@ import httpx
 from bench import debian, machine, report
 from bench.installation import Installation, installation
 from bench.reader_usage import ReaderUsage
+from deploy.local.own_stack import process_environment
 from deploy.local.programs import ROOT
 
 CACHE = ROOT / ".freshet" / "bench-mixed"
@@ -107,10 +108,9 @@ class _Trial:
     def __init__(self, freshet: Installation, docs: Path) -> None:
         self._freshet, self._docs = freshet, docs
         self._http = httpx.Client(base_url=freshet.stack.door, timeout=30)
-        around = {key: value for key, value in os.environ.items() if not key.startswith("FRESHET_")}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         own = {"XDG_STATE_HOME": str(docs.parent / "state"), "COLUMNS": "200", "PYTHONPATH": path}
-        self._environment = around | dict(freshet.stack.environment) | own
+        self._environment = process_environment({**freshet.stack.environment, **own})
 
     def run(self, later: Sequence[debian.File], draw: random.Random) -> dict[str, Any]:
         """All steps; ``AssertionError`` where a count does not add up."""

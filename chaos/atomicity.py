@@ -26,7 +26,7 @@ from chaos.checks import Violation, judge
 from chaos.documents import Author
 from chaos.history import Fault, History
 from chaos.traffic import Traffic
-from deploy.local.own_stack import OwnStack, own_stack
+from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.programs import ROOT
 
 PORT_BASE = "18700"
@@ -57,8 +57,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _audit(stack: OwnStack) -> int:
-    environment = {**os.environ, **stack.environment}
-    return subprocess.run([sys.executable, "-m", "cli", "audit"], cwd=ROOT, env=environment, timeout=300).returncode
+    command, environment = [sys.executable, "-m", "cli", "audit"], process_environment(stack.environment)
+    return subprocess.run(command, cwd=ROOT, env=environment, timeout=300).returncode
 
 
 async def _drive(stack: OwnStack, options: argparse.Namespace) -> History:
@@ -105,7 +105,7 @@ def _replacement(command: str | None, stack: OwnStack) -> Iterator[None]:
         yield
         return
     stack.stop("retrieve")
-    child = subprocess.Popen(shlex.split(command), cwd=ROOT, env={**os.environ, **stack.environment})
+    child = subprocess.Popen(shlex.split(command), cwd=ROOT, env=process_environment(stack.environment))
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from cli.topics import plans_of
 from deploy.local import stack
 from deploy.local.environment import local_environment
+from deploy.local.own_stack import process_environment
 from deploy.local.state import state_folder
 from runtime.settings import Settings
 from topics import provision
@@ -39,8 +40,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def running_servers() -> Iterator[dict[str, str]]:
     """Real Kafka, Weaviate and Redis: started here, and stopped here unless they ran before."""
     state = state_folder(state_folder().folder / "test")
-    user = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
-    user["FRESHET_PORT_BASE"] = os.environ.get("FRESHET_TEST_PORT_BASE", TEST_PORT_BASE)
+    base = os.environ.get("FRESHET_TEST_PORT_BASE", TEST_PORT_BASE)
+    user = process_environment({"FRESHET_PORT_BASE": base})
     up = stack.up(state, user, print, servers_only=True)
     yield local_environment(up.ports, user)
     if not up.already_up:

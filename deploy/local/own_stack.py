@@ -65,6 +65,11 @@ class OwnStack:
         return found
 
 
+def process_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Of a process that runs with these `FRESHET_*` settings and none of the user's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")} | dict(settings)
+
+
 @contextmanager
 def own_stack(
     name: str, port_base: str, settings: Mapping[str, str] | None = None, tell: Tell = print

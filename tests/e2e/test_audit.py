@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from connectors.encoders.weights import resolve
 from connectors.ports import Flip, ManifestChunk, StoredChunk
 from connectors.state.redis_manifests import RedisManifests
 from connectors.stores.weaviate import WeaviateStore
+from deploy.local.own_stack import process_environment
 from streams.audit.report import read_findings
 from streams.audit.sources import Sources
 from streams.audit.tables import Tables
@@ -54,10 +54,9 @@ PLANTED = ("missing", "altered", "orphaned", "mixed", "stale", "lost", "extra")
 def run(system: System, file: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """Exit code and what the command wrote."""
     settings = {name: str(value) for name, value, _, _ in system.settings.describe({}) if value is not None}
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
     command = [sys.executable, "-m", "cli", "audit", "--settle", "0.5", "--json", str(file), *options]
     done = subprocess.run(
-        command, cwd=ROOT, env=outside | settings, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, env=process_environment(settings), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.returncode, json.loads(file.read_text())

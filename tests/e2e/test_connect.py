@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from deploy.local.cache import cache_folder, is_complete
+from deploy.local.own_stack import process_environment
 from deploy.local.parts import CONNECT_POM, KAFKA_VERSION, locate
 from deploy.local.programs import ROOT
 from tests.e2e.conftest import System
@@ -93,8 +94,7 @@ def test_lines_of_a_file_become_versions(system: System, tmp_path: Path) -> None
     java = [locate(cache_folder(os.environ), os.environ).java, "-Xmx256m", "-cp", f"{libs}/libs/*"]
     connect = [*java, "org.apache.kafka.connect.cli.ConnectStandalone"]
     mapping = [{"topic": topic, "envelope": "connect", "id": "value.id", "text": "value.text", "title": "value.title"}]
-    settings = {**system.stack.environment, "FRESHET_SOURCES": json.dumps(mapping)}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")} | settings
+    environment = process_environment({**system.stack.environment, "FRESHET_SOURCES": json.dumps(mapping)})
 
     def says(question: str, doc_id: str, words: str) -> Callable[[], Any]:
         return lambda: [p for p in system.retrieve(question) if p["doc_id"] == doc_id and p["text"].endswith(words)]

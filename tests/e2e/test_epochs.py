@@ -18,7 +18,7 @@ from chaos.traffic import Traffic
 from connectors import build
 from connectors.ports import LoggedRecord
 from deploy.local.environment import EXTERNAL_ADDRESSES
-from deploy.local.own_stack import OwnStack, own_stack
+from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.programs import ROOT
 from runtime.settings import Settings
 from tests.e2e.conftest import DEADLINE, E2E_PORT_BASE, System
@@ -45,8 +45,8 @@ def own(system: System) -> Iterator[OwnStack]:
 def freshet(environment: Mapping[str, str], *command: str) -> "subprocess.CompletedProcess[str]":
     """One command, to its end."""
     line = [sys.executable, "-m", "cli", *command]
-    around = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
-    return subprocess.run(line, cwd=ROOT, env={**around, **environment}, capture_output=True, text=True, timeout=90)
+    own = process_environment(environment)
+    return subprocess.run(line, cwd=ROOT, env=own, capture_output=True, text=True, timeout=90)
 
 
 async def known_key(http: httpx.AsyncClient, key: str) -> None:

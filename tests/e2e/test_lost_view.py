@@ -1,7 +1,6 @@
 """The state Redis of a running system loses everything."""
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from deploy.local.own_stack import process_environment
 from streams.queries.manifests import PATIENCE
 from tests.e2e.conftest import DEADLINE, System
 
@@ -117,7 +117,7 @@ def test_an_operator_rebuilds_the_view(system: System) -> None:
 
     def freshet(*words: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "cli", "view", *words], cwd=ROOT, env=system_environment() | environment,
+            [sys.executable, "-m", "cli", "view", *words], cwd=ROOT, env=process_environment(environment),
             capture_output=True, text=True, timeout=DEADLINE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -128,8 +128,3 @@ def test_an_operator_rebuilds_the_view(system: System) -> None:
     after = system.http.get("/v1/documents", params={"limit": 1000}).json()["documents"]
     assert [(d["doc_id"], d["version"]) for d in after] == [(d["doc_id"], d["version"]) for d in before]
     assert "herons/kept" in {d["doc_id"] for d in after}
-
-
-def system_environment() -> dict[str, str]:
-    """Of this process, without settings of its user."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}

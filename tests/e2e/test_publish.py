@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from cli.__main__ import app
 from cli.control import read_epochs
 from cli.topics import plans_of
+from deploy.local.own_stack import process_environment
 from deploy.local.programs import ROOT
 from runtime.settings import Settings
 from tests.e2e.conftest import DEADLINE, System
@@ -46,12 +47,12 @@ class Shell:
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """A run of its own; what it says goes into :attr:`said`."""
-        around = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        own = process_environment(self._environment | {"PYTHONPATH": path})
         with self.said.open("wb") as out:
             return subprocess.Popen(
                 [sys.executable, "-u", "-m", "cli", "publish", *words],
-                cwd=self.folder, stdout=out, stderr=out, env=around | self._environment | {"PYTHONPATH": path},
+                cwd=self.folder, stdout=out, stderr=out, env=own,
             )  # fmt: skip
 
     @property

@@ -18,7 +18,7 @@ from connectors import build
 from connectors.errors import Transient
 from connectors.kafka.reach import reach
 from connectors.stores.weaviate_connection import Connection
-from deploy.local.own_stack import OwnStack, own_stack
+from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.state import state_folder
 from gateway.kafka_log import KafkaLog
 from runtime.brokers import librdkafka_options
@@ -56,9 +56,8 @@ class Installation:
 
 def whole(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process; a secret that is given stands for its file."""
-    around = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
     files = {name for name in environment if name.endswith("_FILE") and name.removesuffix("_FILE") in environment}
-    return around | {name: value for name, value in environment.items() if name not in files}
+    return process_environment({name: value for name, value in environment.items() if name not in files})
 
 
 def run(environment: Mapping[str, str], *command: str, limit: float = 60.0) -> "subprocess.CompletedProcess[str]":

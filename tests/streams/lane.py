@@ -1,6 +1,5 @@
 """A scripted worker on topics of its own, as a process that tests start, kill and keep running."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cli.topics import plans_of
+from deploy.local.own_stack import process_environment
 from runtime.settings import Settings
 from topics import provision, registry
 from topics.spec import TopicSpec, dead_letters_of
@@ -24,8 +24,7 @@ class Lane:
 
     def __init__(self, settings: Settings, environment: dict[str, str], mode: str, log: Path) -> None:
         self.settings, self._mode, self._log = settings, mode, log
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
-        self.environment = outside | environment | {"FRESHET_PREFIX": settings.kafka.prefix}
+        self.environment = process_environment(environment | {"FRESHET_PREFIX": settings.kafka.prefix})
         self._process: subprocess.Popen[bytes] | None = None
         self._producer = Producer({"bootstrap.servers": settings.kafka.brokers, "linger.ms": 0})
         provision.apply(AdminClient({"bootstrap.servers": settings.kafka.brokers}), plans_of(settings))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from cli.topics import plans_of
+from deploy.local.own_stack import process_environment
 from deploy.local.programs import ROOT
 from gateway.lanes import Lanes
 from runtime.settings import Settings
@@ -36,10 +36,9 @@ class Mapper:
     def __init__(self, settings: Settings, environment: dict[str, str], log: Path) -> None:
         self.topic = f"shop{secrets.token_hex(4)}.articles"
         mapping = {"topic": self.topic, "envelope": "debezium", "id": "key.id", "text": "value.body"}
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
         prefix = f"m{secrets.token_hex(4)}"
         self._own = environment | {"FRESHET_PREFIX": prefix, "FRESHET_SOURCES": json.dumps([mapping])}
-        self.settings, self._environment, self._log = Settings.from_env(self._own), outside | self._own, log
+        self.settings, self._environment, self._log = Settings.from_env(self._own), process_environment(self._own), log
         self._brokers: dict[str, str | int | float | bool] = {"bootstrap.servers": settings.kafka.brokers}
         self.admin = AdminClient(self._brokers)
         provision.apply(self.admin, plans_of(self.settings))
