@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.errors import Transient
-from connectors.ports import ManifestStore
+from connectors.ports import Manifest, ManifestStore
 from streams.documents.diff import Change, event_of
 from streams.outcome import Output, Record, RefusedStatus
 from topics import registry
@@ -79,6 +79,13 @@ def refused_output(
     return Output(topic, part_key(ref, REFUSED_KEY), encode(value), partition, headers)
 
 
+def outcome_on_record(ref: DocumentRef, manifest: Manifest, seen: LastSeen) -> LastSeen:
+    """The last outcome that the manifest knows; :class:`Transient` where that is an older one: this one was lost."""
+    if manifest.last_seen is None or manifest.last_seen.version < seen.version:
+        raise Transient(f"{ref.path}: the outcome of {seen.version} was lost", reason="view")
+    return manifest.last_seen
+
+
 async def record_outcome(
     manifests: ManifestStore, ref: DocumentRef, token: Token, seen: LastSeen, partition: int
 ) -> Output:
@@ -89,7 +96,5 @@ async def record_outcome(
     await manifests.see(ref, seen)
     await manifests.refuse(token, seen)
     (manifest,) = await manifests.read([ref])
-    if manifest.last_seen is None or manifest.last_seen.version < seen.version:
-        raise Transient(f"{ref.path}: the outcome of {seen.version} was lost", reason="view")
-    event = event_of(ref, manifest, manifest.last_seen)
+    event = event_of(ref, manifest, outcome_on_record(ref, manifest, seen))
     return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partition, schema_header(event))

@@ -16,7 +16,7 @@ from connectors.errors import Permanent, Transient, Unclear
 from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
-from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, read_change, record_outcome
+from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, outcome_on_record, read_change, record_outcome
 from streams.documents.deferrals import own_work
 from streams.documents.diff import Change, event_of, flip_to, kept, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
@@ -95,8 +95,7 @@ class Index:
         ref, _, token = identify(record)
         await self._publish([await record_outcome(self._manifests, ref, token, seen, record.partition)])
         (now,) = await self._manifests.status([ref])
-        if now.last_seen is None or now.last_seen.version < seen.version:
-            raise Transient(f"{ref.path}: the outcome of {seen.version} was lost", reason="view")
+        outcome_on_record(ref, now, seen)
 
     def _seen(self, version: str, status: RefusedStatus, reason: str) -> LastSeen:
         return LastSeen(version=version, status=status, reason=reason, at=millis(self._clock.now()))
