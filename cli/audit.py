@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from cli.control import read_epochs
 from cli.environment import read_settings
 from connectors import build
 from connectors.errors import ConnectorError
@@ -93,12 +94,7 @@ async def _run(
                 tasks[step] = bars.add_task(STEPS[step], total=total)
             bars.update(tasks[step], completed=done, total=total)
 
-        control = build.epoch_log(settings)
-        try:
-            await control.open()
-            epochs = await control.read()
-        finally:
-            await control.close()
+        epochs, _ = await asyncio.to_thread(read_epochs, settings)
         sources = Sources(
             tenants,
             epochs,
