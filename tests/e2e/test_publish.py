@@ -100,21 +100,21 @@ def topics_only(shell: Shell, system: System) -> Iterator[tuple[Shell, Settings]
 
 
 def records(settings: Settings) -> list[tuple[str, bytes | None]]:
-    """All of `documents`: key and value."""
+    """All of `documents`: key and value, partition by partition, as a reader of several gets them in any order."""
     topic = registry.DOCUMENTS.full_name(settings.kafka.prefix, settings.documents.generation)
     consumer = Consumer({"bootstrap.servers": settings.kafka.brokers, "group.id": "reader"})
     places = [TopicPartition(topic, p, 0) for p in range(settings.kafka.partitions)]
     left = sum(ends(consumer, place) for place in places)
     consumer.assign(places)
-    found: list[tuple[str, bytes | None]] = []
+    found: list[tuple[tuple[int, int], str, bytes | None]] = []
     while len(found) < left:
         message = consumer.poll(10)
         assert message is not None and message.error() is None
-        key, value = message.key(), message.value()
-        assert isinstance(key, bytes) and not isinstance(value, str)
-        found.append((key.decode(), value))
+        key, value, partition, offset = message.key(), message.value(), message.partition(), message.offset()
+        assert isinstance(key, bytes) and not isinstance(value, str) and partition is not None and offset is not None
+        found.append(((partition, offset), key.decode(), value))
     consumer.close()
-    return found
+    return [(key, value) for _, key, value in sorted(found, key=lambda each: each[0])]
 
 
 def ends(consumer: Consumer, place: TopicPartition) -> int:
