@@ -58,12 +58,18 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A search hit, not yet checked against the manifest.  ``score`` is cosine similarity."""
+    """A search hit, not yet checked against the manifest.  ``score`` is cosine similarity, or BM25 of a keyword hit.
+
+    ``version``: the version it belongs to, where the index knows; then it counts only while that one is current.
+    ``words``: the share of the question's words, by weight, that a keyword hit holds.
+    """
 
     id: str
     ref: DocumentRef
     text: str
     score: float
+    version: str | None = None
+    words: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.events import OnRefusedQuery
     from streams.queries.manifests import Manifests
     from streams.queries.retrieve import Retrieve
+    from streams.queries.search import Search
 
     clock = SystemClock()
     encoder = await build.encoder(settings)
@@ -182,16 +183,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         ports.append(Port("tail", _at_once, tail.close))
         beside = [tail.run, manifests.probe]
     ports.append(Port("manifests", manifests.open, manifests.close))
-    stage = Retrieve(
-        settings.queries,
-        settings.documents.generation,
-        settings.documents.stale_after,
-        encoder,
-        store,
-        manifests,
-        publish,
-        clock,
-    )
+    search = Search(settings.documents.stale_after, encoder, store, clock)
+    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock)
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,

@@ -12,6 +12,7 @@ import msgspec
 from topics.documents import Metadata
 
 Mode: TypeAlias = Literal["answer", "retrieve"]
+Search: TypeAlias = Literal["hybrid", "vector", "keyword"]
 StageName: TypeAlias = Literal["retrieve", "generate"]
 EventType: TypeAlias = Literal["retrieving", "passages", "generating", "token", "answer", "error"]
 FilterScalar: TypeAlias = str | int | float | bool
@@ -35,24 +36,40 @@ Filter: TypeAlias = dict[str, Condition]
 
 
 class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A question on its way to retrieval; ``at_least`` holds freshness tokens."""
+    """A question on its way to retrieval; ``at_least`` holds freshness tokens.
+
+    ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
+    ``cache`` False neither reads nor fills a cache.
+    """
 
     question: str
     mode: Mode = "answer"
     k: int = 5
+    search: Search = "hybrid"
+    rerank: bool = True
+    explain: bool = False
+    cache: bool = True
     filter: Filter = {}
     at_least: list[str] = []
     asked_at: int
 
 
 class Passage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A passage of a current document version, with what a citation needs.  ``published_at`` is ms since 1970."""
+    """A passage of a current document version, with what a citation needs.  ``published_at`` is ms since 1970.
+
+    ``score`` orders passages: what ranked last, the re-ranker or else the fusion.  ``cosine`` is absent where the
+    vector search did not find it, and ``words`` (the share of the question's words that it holds, by weight) where the
+    keyword search did not.  ``scores`` explains the rank, when asked for.
+    """
 
     doc_id: str
     version: str
     chunk_id: str
     text: str
     score: float
+    cosine: float | None = None
+    words: float | None = None
+    scores: dict[str, float] = {}
     title: str | None = None
     uri: str | None = None
     section: str | None = None

@@ -2,8 +2,6 @@
 
 Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Rejects what is
 not a question.  Repeating is harmless: nothing is stored, and readers follow the attempt that began last.
-
-A hit counts if and only if its chunk is in its document's current manifest, whatever the store still holds.
 """
 
 import asyncio
@@ -12,24 +10,21 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from connectors.ports import Encoder, Hit, Vectors, VectorStore, Visible
 from runtime import metrics
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
 from streams.queries.events import Teller
+from streams.queries.laps import Laps
 from streams.queries.manifests import Manifests, Reading
+from streams.queries.search import Search
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
 from topics.headers import Hop
 from topics.identity import Token
-from topics.queries import Lacking, Passage, Question, Retrieval
+from topics.queries import Lacking, Question, Retrieval
 
-TRIES = 10  # searches for one question while documents among its hits keep changing
-OVERFETCH = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
-LOOKS = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
-CLOCK_STEP = 0.002  # seconds: flips are dated in whole milliseconds
 POLL = 0.01  # seconds between looks at the watermarks while a question waits for freshness
 
 
@@ -40,15 +35,12 @@ class Retrieve:
         self,
         settings: Queries,
         generation: str,
-        stale_after: float,
-        encoder: Encoder,
-        store: VectorStore,
+        search: Search,
         manifests: Manifests,
         publish: Publish,
         clock: Clock,
     ) -> None:
-        self._settings, self._generation, self._stale_after = settings, generation, stale_after
-        self._encoder, self._store, self._manifests = encoder, store, manifests
+        self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
 
     async def step(self, record: Record) -> Outcome:
@@ -91,71 +83,26 @@ class Retrieve:
     async def _retrieve(
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
     ) -> Retrieval:
-        clock, manifests = _Laps(timings), self._manifests.reading()
+        laps, manifests = Laps(timings), self._manifests.reading()
         lacking = await self._wait_for(tokens, hop, manifests)
-        clock.lap("freshness")
-        vectors, distrust = await asyncio.gather(self._encoder.encode([question.question]), manifests.distrusted())
-        clock.lap("encode")
-        passages, unsettled = await self._search(question, hop, vectors[0], manifests, clock)
-        metrics.served_passages.inc(len(passages))
+        laps.lap("freshness")
+        found, distrust = await asyncio.gather(
+            self._search.find(question, hop, manifests, laps), manifests.distrusted()
+        )
+        metrics.served_passages.inc(len(found.passages))
         return Retrieval(
             question=question.question,
-            passages=passages,
+            passages=found.passages,
             generation=self._generation,
             degraded=[
                 *manifests.degraded,
                 *(f"{each.status}:{each.token}" for each in lacking),
-                *["unsettled"] * unsettled,
+                *found.degraded,
                 *["unaudited"] * (distrust is not None),
             ],
             lacking=lacking,
             timings=timings,
             asked_at=question.asked_at,
-        )
-
-    async def _search(
-        self, question: Question, hop: Hop, vector: Vectors, manifests: Reading, clock: "_Laps"
-    ) -> tuple[list[Passage], bool]:
-        """Search and check until no document among the hits changed meanwhile; tells whether some never stood still.
-
-        A document that flipped after the search began shows what it kept, and not yet what is new: half a version.
-        Hits that do not count are garbage that clean-up has yet to delete, or lost to flips: worth a few more searches.
-        """
-        limit, looks = question.k * OVERFETCH, 0
-        for _ in range(TRIES):
-            began = time.monotonic()
-            hits = await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
-            clock.lap("search")
-            checked = await manifests.visible([(hit.ref, hit.id) for hit in hits])
-            clock.lap("manifests")
-            took = time.monotonic() - began + CLOCK_STEP
-            found = [(hit, seen) for hit, seen in zip(hits, checked, strict=True) if seen is not None]
-            moved = {hit.ref for hit, seen in found if seen.age <= took}
-            garbage = len(found) < len(hits) and looks < LOOKS
-            if not moved and not garbage:
-                break
-            if garbage:
-                limit, looks = limit * (2 if looks == 0 else 1), looks + 1
-            if hop.expired(self._clock.now()):
-                break
-            await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to
-        settled = [(hit, seen) for hit, seen in found if hit.ref not in moved]
-        return [self._passage(hit, seen) for hit, seen in settled[: question.k]], bool(moved)
-
-    def _passage(self, hit: Hit, seen: Visible) -> Passage:
-        if seen.stale_since is not None and self._clock.now() - seen.stale_since / 1000 > self._stale_after:
-            metrics.stale_passages.inc()
-        return Passage(
-            doc_id=hit.ref.doc_id,
-            version=seen.version,
-            chunk_id=hit.id,
-            text=hit.text,
-            score=round(hit.score, 4),
-            title=seen.head.title,
-            uri=seen.head.uri,
-            section=seen.section,
-            metadata=seen.head.metadata,
-            published_at=seen.head.published_at,
         )
 
     async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
@@ -178,15 +125,3 @@ class Retrieve:
             for t in tokens
             if t in refused or t in late
         ]
-
-
-class _Laps:
-    """Adds up milliseconds by step."""
-
-    def __init__(self, timings: dict[str, float]) -> None:
-        self._timings, self._last = timings, time.perf_counter()
-
-    def lap(self, step: str) -> None:
-        now = time.perf_counter()
-        self._timings[step] = round(self._timings.get(step, 0.0) + (now - self._last) * 1000, 2)
-        self._last = now

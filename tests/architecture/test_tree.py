@@ -104,4 +104,7 @@ def test_the_environment_is_read_in_one_place() -> None:
         for p in sources()
         if p.parts[0] not in {"tests", "deploy", "cli", "bench", "chaos"} and "os.environ" in (ROOT / p).read_text()
     }
-    assert readers <= {"runtime/settings.py", *(f"connectors/encoders/{n}.py" for n in ("weights", "export", "select"))}
+    assert readers <= {
+        "runtime/settings/tree.py",
+        *(f"connectors/encoders/{n}.py" for n in ("weights", "export", "select")),
+    }

@@ -21,6 +21,7 @@ from streams.outcome import Emit, Output, Record, Refuse
 from streams.queries.generate import Generate
 from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
+from streams.queries.search import Search
 from topics import registry
 from topics.codec import decode, encode
 from topics.control import Epoch
@@ -59,10 +60,10 @@ class Lanes:
         self.known(self.epochs)
         self.embed = Embed(self.encoder, self.cache)
         self.index = Index(generation, self.manifests, self.store, self.publish, self.clock)
+        search = Search(documents.stale_after, self.encoder, self.store, self.clock)
         self.retrieve = Retrieve(
-            self.settings.queries, generation, documents.stale_after, self.encoder, self.store,
-            Manifests(self.manifests), self.publish, self.clock,
-        )  # fmt: skip
+            self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock
+        )
         self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
 
     def known(self, epochs: Epochs) -> None:

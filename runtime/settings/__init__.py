@@ -1,0 +1,28 @@
+"""All settings: one frozen tree, read once from the environment and handed down as values.
+
+Every value is ``FRESHET_*``; a value may also lie in a file (``FRESHET_<NAME>_FILE``, for mounted secrets).
+docs/settings.md is generated from the descriptions here.
+"""
+
+from runtime.settings.branch import PREFIX, SettingsError
+from runtime.settings.lanes import Documents, Encoder, Queries
+from runtime.settings.processes import Api, Gateway, Worker
+from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
+from runtime.settings.tree import Settings, variable_of
+
+__all__ = [
+    "PREFIX",
+    "Api",
+    "Documents",
+    "Encoder",
+    "Gateway",
+    "Kafka",
+    "Llm",
+    "Queries",
+    "Redis",
+    "Settings",
+    "SettingsError",
+    "Weaviate",
+    "Worker",
+    "variable_of",
+]

@@ -1,0 +1,79 @@
+"""Settings of the document lane and the query lane."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from runtime.settings.branch import Branch
+from runtime.sources import read_sources
+
+
+class Encoder(Branch):
+    """Text to vectors."""
+
+    model: str = Field("all-MiniLM-L6-v2", description="A sentence-transformers model: name, or path of its folder.")
+    backend: str = Field(
+        "auto",
+        pattern=r"^(auto|cuda-fp16|openvino-bf16|openvino-fp32|torch-bf16|torch-fp32)$",
+        description="`auto` takes the fastest whose cosine to fp32 stays at or above 0.999.",
+    )
+    batch_tokens: int = Field(8192, ge=256, description="Tokens (with padding) that one forward pass may hold.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to the backend.")
+    export_dir: Path | None = Field(None, description="Where exported models are kept; default is the user's cache.")
+
+
+class Documents(Branch):
+    """The document lane."""
+
+    generation: str = Field("g1", pattern=r"^[a-z0-9][a-z0-9_]{0,30}$", description="Generation that workers serve.")
+    buckets: int = Field(1, ge=1, le=1024, description="Physical tenants per tenant in the vector store.")
+    tenants: str = Field("default", description="Known tenants, comma-separated.")
+    chunk_tokens: int = Field(200, ge=32, le=4096, description="Most tokens in a chunk.")
+    part_bytes: int = Field(
+        192 * 1024, ge=4096, description="Most bytes in one part of a version in internal topics, vectors included."
+    )
+    max_document_bytes: int = Field(
+        8 * 1024 * 1024 - 4096, ge=1024, description="Largest document accepted at the door."
+    )
+    readers: int = Field(
+        2, ge=1, le=64, description="Processes of a chunk worker that read PDF, Office, e-mail and CSV."
+    )
+    read_timeout: float = Field(30.0, gt=0, le=600, description="Longest that reading one such document may take, s.")
+    read_memory_bytes: int = Field(
+        1024 * 1024 * 1024, ge=256 * 1024 * 1024, description="Most memory of such a process (on Linux)."
+    )
+    max_metadata_keys: int = Field(64, ge=0, le=512, description="Most metadata keys on one document.")
+    max_filterable_keys: int = Field(256, ge=0, le=2048, description="Most distinct metadata keys in a generation.")
+    batch: int = Field(32, ge=1, le=1024, description="Records that a stage takes at once.")
+    linger: float = Field(0.005, ge=0, le=5, description="Seconds that a stage waits for a batch to fill.")
+    stale_after: float = Field(
+        300.0, gt=0, description="A passage is stale when a newer version is this old in the log, s."
+    )
+    sources: str = Field(
+        "", description="Topics of your own to take documents from, and their mapping: TOML or JSON (docs/sources.md)."
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_sources(text)
+        return text
+
+
+class Queries(Branch):
+    """The query lane."""
+
+    k: int = Field(5, ge=1, le=100, description="Passages for a question that does not say.")
+    max_k: int = Field(50, ge=1, le=1000, description="Most passages that a question may ask for.")
+    deadline: float = Field(30.0, gt=0, le=3600, description="Seconds that a question may take when it does not say.")
+    max_question_chars: int = Field(4000, ge=1, description="Longest question.")
+    in_flight: int = Field(16, ge=1, le=1024, description="Questions that a worker handles at once.")
+    min_score: float = Field(
+        0.3, ge=-1, le=1, description="Passages less similar (cosine) than this do not count as found."
+    )
+    tail: bool = Field(
+        True,
+        description="Each retrieval worker keeps all manifests in memory too, about 3 KB for a document of 5 chunks,"
+        " and answers from them while Redis is away.",
+    )
+    freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")

@@ -1,0 +1,42 @@
+"""Settings of the gateway and of a process."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from runtime.settings.branch import Branch
+
+
+class Gateway(Branch):
+    """The door."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    replica: int = Field(0, ge=0, description="Number of this gateway among its replicas.")
+    replicas: int = Field(1, ge=1, description="How many gateways share the reply partitions.")
+    max_in_flight: int = Field(256, ge=1, description="Questions under way before 429.")
+    api_key: SecretStr | None = Field(None, description="API key that `freshet ask` and other commands show it.")
+
+
+class Api(Branch):
+    """Who may come in by the gateway."""
+
+    keys_file: Path | None = Field(
+        None, description="API keys (`freshet keys`). Without it the gateway listens on loopback only."
+    )
+    behind_proxy: bool = Field(
+        False,
+        description="A proxy in front checks who comes in and sets `Freshet-Tenant` and `Freshet-Principals`: "
+        "listen anywhere without keys.",
+    )
+
+
+class Worker(Branch):
+    """One process."""
+
+    slot: str = Field(
+        "0", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Stable name of this worker among its lane's."
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 means none.")
+    metrics_host: str = Field("127.0.0.1", description="Address of /metrics.")
+    log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
