@@ -47,17 +47,23 @@ class Document(NamedTuple):
 
 def documents(limit: int | None = None, words: int = WORDS) -> list[Document]:
     """Texts of at least ``words`` words each, library modules first, then manual pages."""
-    found = [d for source in (_modules(), _pages()) for d in source if len(d.text.split()) >= words]
+    found = [
+        d
+        for source in ((document for document, _ in modules()), _pages())
+        for d in source
+        if len(d.text.split()) >= words
+    ]
     return found[:limit]
 
 
-def _modules() -> Iterator[Document]:
+def modules() -> Iterator[tuple[Document, Path]]:
+    """Every module's docstrings, and its file."""
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.rglob("*.py")):
         place = path.relative_to(library)
         if _SKIPPED.isdisjoint(place.parts):
             name = ".".join(place.with_suffix("").parts).removesuffix(".__init__")
-            yield Document(f"python/{name}", f"Python module {name}", _docstrings(path))
+            yield Document(f"python/{name}", f"Python module {name}", _docstrings(path)), path
 
 
 def _docstrings(path: Path) -> str:

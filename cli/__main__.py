@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, audit, demo, dlq, epoch, keys, model, publish, reference, sources, stack, topics, view
+from cli import ask, audit, demo, dlq, epoch, evaluate, keys, model, publish, reference, sources, stack, topics, view
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
 from streams.topology import BY_NAME
@@ -29,6 +29,7 @@ app.command()(publish.publish)
 app.command()(ask.ask)
 app.command()(audit.audit)
 app.command()(demo.demo)
+app.command("eval")(evaluate.evaluate)
 app.command()(reference.reference)
 console = Console(highlight=False)
 

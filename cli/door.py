@@ -20,16 +20,26 @@ class DoorError(RuntimeError):
         self.status = status
 
 
+def address_of(settings: Settings) -> str:
+    """Where the gateway is."""
+    host = settings.gateway.host if settings.gateway.host != "0.0.0.0" else "127.0.0.1"
+    return f"http://{host}:{settings.gateway.port}"
+
+
+def headers_of(settings: Settings, tenant: str | None = None) -> dict[str, str]:
+    """Who asks."""
+    headers = {"Freshet-Tenant": tenant} if tenant else {}
+    if settings.gateway.api_key:
+        headers["X-API-Key"] = settings.gateway.api_key.get_secret_value()
+    return headers
+
+
 class Door:
     """A client of the gateway.  Use as a context manager."""
 
     def __init__(self, settings: Settings, tenant: str | None = None) -> None:
-        host = settings.gateway.host if settings.gateway.host != "0.0.0.0" else "127.0.0.1"
-        self.address = f"http://{host}:{settings.gateway.port}"
-        headers = {"Freshet-Tenant": tenant} if tenant else {}
-        if settings.gateway.api_key:
-            headers["X-API-Key"] = settings.gateway.api_key.get_secret_value()
-        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers=headers)
+        self.address = address_of(settings)
+        self._http = httpx.Client(base_url=self.address, timeout=TIMEOUT, headers=headers_of(settings, tenant))
 
     def __enter__(self) -> "Door":
         return self

@@ -91,10 +91,14 @@ class DocumentPage(msgspec.Struct, kw_only=True):
 
 
 class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds."""
+    """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
+
+    ``cache`` false neither reads nor fills a cache.
+    """
 
     question: str
     k: int | None = None
+    cache: bool = True
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None

@@ -113,6 +113,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers
             question=body.question,
             mode=mode,
             k=body.k or settings.queries.k,
+            cache=body.cache,
             filter=body.filter,
             at_least=body.at_least,
             asked_at=millis(),

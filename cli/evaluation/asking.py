@@ -1,0 +1,132 @@
+"""Ask every question in every mode through the gateway, so many at once; what failed is kept with its reason."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import httpx
+import msgspec
+
+from cli.door import TIMEOUT, DoorError, address_of, headers_of
+from cli.evaluation.questions import Case
+from cli.evaluation.scores import rank
+from runtime.settings import Settings
+
+MODES: Mapping[str, Mapping[str, Any]] = {
+    "keyword": {"search": "keyword", "rerank": False},
+    "vector": {"search": "vector", "rerank": False},
+    "hybrid": {"search": "hybrid", "rerank": False},
+    "reranked": {"search": "hybrid", "rerank": True},
+    "default": {},  # what a question gets that says nothing
+}
+USUAL = ("keyword", "vector", "hybrid", "reranked")
+RERANK_STEP = "rerank"  # the timing that says that passages were re-ranked
+PATIENCE = 60.0  # seconds that one question is asked again while the gateway is busy
+WAIT = 60  # seconds for an answer
+
+
+class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one question got in one mode.  ``ranked`` are documents, best first; ``cited`` one for each citation."""
+
+    ranked: list[str] = []
+    text: str | None = None
+    cited: list[str] = []
+    timings: dict[str, float] = {}
+    degraded: list[str] = []
+    generation: str = ""
+    failed: str | None = None
+
+
+class Asker:
+    """A client of the gateway.  Use as an asynchronous context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tenant: str | None,
+        passages: int,
+        cache: bool,
+        answers: bool,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.address = address_of(settings)
+        self._body: dict[str, Any] = {} if cache else {"cache": False}
+        self._passages, self._answers = passages, answers
+        self._http = httpx.AsyncClient(
+            base_url=self.address, headers=headers_of(settings, tenant), timeout=TIMEOUT, transport=transport
+        )
+
+    async def __aenter__(self) -> "Asker":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def ask(self, case: Case, mode: str) -> Outcome:
+        """One question in one mode.  A ranking that was had stays, when only the answer failed."""
+        body = {"question": case.question, **self._body, **MODES[mode]}
+        outcome = Outcome()
+        try:
+            found = await self._post("/v1/retrieve", body | {"k": self._passages})
+            outcome.ranked = rank([passage["doc_id"] for passage in found["passages"]])
+            outcome.timings, outcome.degraded = found["timings"], found["degraded"]
+            outcome.generation = found["generation"]
+            if self._answers:
+                job = await self._post("/v1/queries", body, {"Prefer": f"wait={WAIT}"})
+                if not job.get("answer"):
+                    raise DoorError(f"no answer: {job.get('error') or job['state']}")
+                answer = job["answer"]
+                outcome.text = answer["text"]
+                outcome.cited = [citation["doc_id"] for citation in answer.get("citations", [])]
+                outcome.degraded += [each for each in answer.get("degraded", []) if each not in outcome.degraded]
+                outcome.timings["generate"] = answer["timings"]["generate"]
+        except (DoorError, httpx.HTTPError, TimeoutError) as error:
+            outcome.failed = str(error) or repr(error)
+        return outcome
+
+    async def all(
+        self, cases: Sequence[Case], modes: Sequence[str], at_once: int, done: Callable[[], None]
+    ) -> dict[str, dict[str, Outcome]]:
+        """Outcomes by id and mode; a question's modes follow each other, so that drift touches all alike."""
+        permits = asyncio.Semaphore(at_once)
+        found: dict[str, dict[str, Outcome]] = {}
+
+        async def one(case: Case) -> None:
+            async with permits:
+                outcomes = found[case.id] = {}
+                for mode in modes:
+                    outcomes[mode] = await self.ask(case, mode)
+                    done()
+
+        async with asyncio.TaskGroup() as group:
+            for case in cases:
+                group.create_task(one(case))
+        return {case.id: found[case.id] for case in cases}
+
+    async def reranks(self, case: Case) -> bool:
+        """Whether a re-ranker is configured; raises :class:`DoorError` where questions cannot be asked at all."""
+        fields = {**self._body, **MODES["reranked"], "k": self._passages}
+        try:
+            found = await self._post("/v1/retrieve", {"question": case.question, **fields})
+        except httpx.HTTPError as error:
+            raise DoorError(f"gateway at {self.address}: {error} (is the stack up? `make up`)") from None
+        return RERANK_STEP in found["timings"]
+
+    async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
+        async with asyncio.timeout(PATIENCE + WAIT):
+            until = asyncio.get_running_loop().time() + PATIENCE
+            while True:
+                response = await self._http.post(path, json=body, headers=headers)
+                wait = response.headers.get("retry-after")
+                if response.status_code not in (429, 503) or not wait or asyncio.get_running_loop().time() > until:
+                    break
+                await asyncio.sleep(min(float(wait), 5.0))
+        try:
+            found = response.json()
+        except ValueError:
+            found = {"title": response.text[:200]}
+        if response.is_error:
+            places = "; ".join(f"{e.get('pointer', '')} {e.get('detail', '')}" for e in found.get("errors", []))
+            said = f"{response.status_code} {found.get('title', '')}: {found.get('detail') or places}"
+            raise DoorError(said, response.status_code)
+        return found
