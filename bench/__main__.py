@@ -10,6 +10,9 @@ BENCHMARKS = {
     "edits": "Encodes and writes of an edit, beside indexing the whole document.",
     "mixed": "300 real files of all formats through `freshet publish`: sync, watch, counts, memory of the readers.",
     "parse": "Time and memory of reading PDF, Word, PowerPoint, e-mail and CSV, in the process that reads them.",
+    "query": "Retrieve under load: 1, 8, 32 clients and open loop, new questions and known ones, with and without log.",
+    "questions": "Questions that nobody here wrote: summaries of documentation pages, each to find its page.",
+    "quality": "Recall, MRR and nDCG of every way of searching on those questions, by `freshet eval`.",
     "replay": "The log read again from its beginning, three times: nothing written, nothing encoded.",
     "recovery": "Each worker killed with -9 while documents come in: nothing lost, time to the next record.",
 }

@@ -31,7 +31,7 @@ _ENVIRONMENT = {
 _TIMEOUT = 30.0
 _OVERSTRIKE = re.compile(r".\x08|\x1b\[[0-9;]*m")
 _NAME = re.compile(r"^NAME\n(.*?)(?=^\S)", re.MULTILINE | re.DOTALL)
-_SUMMARY = re.compile(r"^.{1,200}?\s(?:-{1,2}|–|—)\s+(.+)$")
+_SUMMARY = re.compile(r"^.{1,200}?\s(?:-{1,2}|[\u2013\u2014])\s+(.+)$")
 
 
 class Page(NamedTuple):
@@ -84,7 +84,7 @@ def _first_sentence(path: Path) -> str:
         return ""
     first = " ".join(said.split("\n\n")[0].split())
     sentence = re.split(r"(?<=[a-z)])\.(?:\s|$)", first)[0]
-    return re.sub(r"^[\w.:`]+\s+(?:-{1,3}|–|:)\s+", "", sentence).strip()
+    return re.sub(r"^[\w.:`]+\s+(?:-{1,3}|\u2013|:)\s+", "", sentence).strip()
 
 
 def _rendered(cache: Path) -> Iterator[Page]:
