@@ -92,13 +92,15 @@ async def _measure(cases: list[Case], modes: list[str], described: dict[str, Any
     settings = read_settings()
     cache, answers = described["cache"], described["answers"]
     async with Asker(settings, tenant, described["passages"], cache, answers) as asker:
-        if "reranked" in modes and not await asker.reranks(cases[0]):
+        usable = await asker.usable(cases[0], modes)
+        if usable != modes:
             console.print("no re-ranker is configured: nothing is measured with one")
-            modes = [mode for mode in modes if mode != "reranked"]
+        if not usable:
+            raise QuestionsError("no mode is left to measure")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("questions", total=len(cases) * len(modes))
-            outcomes = await asker.all(cases, modes, described["at_once"], lambda: progress.advance(task))
+            task = progress.add_task("questions", total=len(cases) * len(usable))
+            outcomes = await asker.all(cases, usable, described["at_once"], lambda: progress.advance(task))
     asked = [Asked(case=case, outcomes=outcomes[case.id]) for case in cases]
     generations = sorted({o.generation for each in asked for o in each.outcomes.values() if o.generation})
     return make_report(

@@ -103,14 +103,25 @@ class Asker:
                 group.create_task(one(case))
         return {case.id: found[case.id] for case in cases}
 
-    async def reranks(self, case: Case) -> bool:
-        """Whether a re-ranker is configured; raises :class:`DoorError` where questions cannot be asked at all."""
-        fields = {**self._body, **MODES["reranked"], "k": self._passages}
-        try:
-            found = await self._post("/v1/retrieve", {"question": case.question, **fields})
-        except httpx.HTTPError as error:
-            raise DoorError(f"gateway at {self.address}: {error} (is the stack up? `make up`)") from None
-        return RERANK_STEP in found["timings"]
+    async def usable(self, case: Case, modes: Sequence[str]) -> list[str]:
+        """Those that can be measured, all but re-ranking where none is configured.
+
+        Raises :class:`DoorError` where the gateway is away, or does not take us or a mode.
+        """
+        found = []
+        for mode in modes:
+            try:
+                body = {"question": case.question, **self._body, **MODES[mode], "k": self._passages}
+                timings = (await self._post("/v1/retrieve", body))["timings"]
+            except httpx.HTTPError as error:
+                raise DoorError(f"gateway at {self.address}: {error} (is the stack up? `make up`)") from None
+            except DoorError as error:
+                if error.status is not None and error.status < 500:
+                    raise DoorError(f"{mode}: {error}", error.status) from None
+                timings = {RERANK_STEP: 0.0}  # a question that fails is counted like any other
+            if mode != "reranked" or RERANK_STEP in timings:
+                found.append(mode)
+        return found
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
         async with asyncio.timeout(PATIENCE + WAIT):
