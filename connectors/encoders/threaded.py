@@ -78,8 +78,10 @@ class ThreadedEncoder(ABC):
     async def _pass(self, wanted: Sequence[tuple[str, "asyncio.Future[Vectors]"]]) -> bool:
         """Encode and tell; False where that failed and there are several that it may be the fault of."""
         texts = [text for text, _ in wanted]
+        if not texts:
+            return True
         try:
-            vectors = await self._in_thread(lambda: self.encode_now(texts)) if texts else ()
+            vectors = await self._in_thread(lambda: self.encode_now(texts))
         except Exception as error:
             if len(wanted) > 1:
                 return False

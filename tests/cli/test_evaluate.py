@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
-from tests.cli.evaluation.test_report import report_of, write_report
+from cli.evaluation.report import write_report
+from tests.cli.evaluation.test_report import report_of
 
 
 def run(*words: str) -> Result:
