@@ -5,13 +5,13 @@ The library's pages are published through the ingest lane and kept; the question
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from bench import library, questions
-from bench.report import RESULTS
+from bench import library, machine, questions, report
 from deploy.local.own_stack import process_environment
 from deploy.local.programs import ROOT
 
@@ -35,10 +35,16 @@ def run(arguments: Sequence[str]) -> None:
         print(f"{len(chosen)} questions, {len(there)} pages, {chunks} chunks", flush=True)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**freshet.stack.environment, "PYTHONPATH": path, "COLUMNS": "180"}
+        whole = freshet.stack.state.folder / "quality.json"
+        whole.unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "cli", "eval", str(file), "--answers", "--json", str(RESULTS / "quality.json"),
-             *options.options],
+            [sys.executable, "-m", "cli", "eval", str(file), "--answers", "--json", str(whole), *options.options],
             cwd=ROOT, env=process_environment(environment), timeout=LIMIT, check=False,
         )  # fmt: skip
+    if whole.exists():
+        result = json.loads(whole.read_text())
+        del result["questions"]  # a megabyte, which stays beside the library
+        report.save("quality", result | {"pages": len(there), "chunks": chunks, "machine": machine.features()})
+        print(f"every ranking and answer: {whole}")
     if done.returncode:
         raise SystemExit(done.returncode)

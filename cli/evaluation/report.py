@@ -14,10 +14,9 @@ import numpy as np
 from cli.evaluation.asking import Outcome
 from cli.evaluation.intervals import Interval, interval
 from cli.evaluation.questions import Case, QuestionsError
-from cli.evaluation.scores import ANSWER, METRICS, RANKING, answer_scores, ranking_scores
+from cli.evaluation.scores import ANSWER, DEPTH, METRICS, RANKING, answer_scores, ranking_scores
 
 FORMAT = 1
-KEPT = 50  # documents of a ranking that are written down
 
 Scores = Mapping[str, float]
 
@@ -77,7 +76,7 @@ def make_report(asked: Sequence[Asked], settings: dict[str, Any], machine: dict[
     scored = {mode: scored_by_id(asked, mode, settings["answers"]) for mode in modes}
     for each in asked:
         for outcome in each.outcomes.values():
-            outcome.ranked = outcome.ranked[:KEPT]
+            outcome.ranked = outcome.ranked[:DEPTH]  # what no figure looks at is not written down
     return Report(
         format=FORMAT,
         settings=settings,
