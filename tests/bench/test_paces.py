@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -36,6 +37,17 @@ async def test_an_open_loop_charges_the_queue() -> None:
     assert len(taken.ms) > 30
     assert max(taken.ms) > len(taken.ms) * TOOK * 1000 - 500 - SLACK > 200
     assert taken.figures()["p99_ms"] > 10 * TOOK * 1000
+
+
+async def test_a_stall_of_the_asker_hides_nothing() -> None:
+    """Questions that could not even be sent in time are timed from when they should have been."""
+
+    async def ask(question: str) -> bytes:
+        time.sleep(TOOK)  # noqa: ASYNC251 (the stall)
+        return question.encode()
+
+    taken = await opened(ask, itertools.repeat("q"), 2 / TOOK, 0.5, seed=1)
+    assert max(taken.ms) > 200
 
 
 async def test_an_error_is_counted_and_not_timed() -> None:

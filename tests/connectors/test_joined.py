@@ -93,12 +93,19 @@ async def test_lists_go_as_they_are(encoder: Counting) -> None:
 
 
 async def test_closing_lets_everybody_go(encoder: Counting) -> None:
-    """Who waits when the encoder is closed is cancelled, and does not wait for ever."""
-    encoder._thread = None
-    tasks = await started(encoder, ["waits"])
+    """What has not begun when the encoder is closed is cancelled, and does not wait for ever."""
+    batch = asyncio.create_task(encoder.encode(["a", "bb"]))
+    assert await asyncio.to_thread(encoder.began.wait, WAIT)
+    queued = asyncio.create_task(encoder.encode(["queued"]))
+    while not encoder._thread or not encoder._thread._work_queue.qsize():
+        await asyncio.sleep(0)
+    behind = asyncio.create_task(encoder.encode(["behind"]))
+    await asyncio.sleep(0)
     closing = asyncio.create_task(encoder.close())
+    await asyncio.sleep(0)
     encoder.gate.set()
     async with asyncio.timeout(WAIT):
         await closing
-        await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(task.done() for task in tasks)
+        found = await asyncio.gather(batch, queued, behind, return_exceptions=True)
+    assert isinstance(found[0], np.ndarray) and encoder.passes == [["a", "bb"]]
+    assert [type(each) for each in found[1:]] == [asyncio.CancelledError] * 2

@@ -17,6 +17,7 @@ from cli.evaluation.scores import answer_scores, exact, f1, normal, rank, rankin
         (["x"] * 10 + ["a"], {"a": 1}, {"recall@10": 0, "mrr@10": 0, "ndcg@10": 0}),
         ([], {"a": 1}, {"recall@10": 0, "mrr@10": 0, "ndcg@10": 0}),
         (["b", "a"], {"a": 3, "b": 1}, {"ndcg@10": (1 + 3 / math.log2(3)) / (3 + 1 / math.log2(3))}),
+        ([f"d{n}" for n in range(12)], {f"d{n}": 1 for n in range(12)}, {"ndcg@10": 1, "recall@10": 10 / 12}),
         (["z", "a"], {"a": 1, "z": 0}, {"mrr@10": 0.5, "recall@1": 0}),
     ],
 )
@@ -59,7 +60,7 @@ def test_documents_rank_by_their_best_passage() -> None:
         ("a cat sat on the mat", ["the cat sat"], 0, 2 * 2 / (4 + 2)),
         ("", ["something"], 0, 0),
         ("the", ["a"], 1, 1),
-        ("red red blue", ["red blue blue"], 0, 2 / 3),
+        ("red red", ["red red blue"], 0, 4 / 5),
         ("Santa Clara, California [1]", ["Santa Clara, California"], 1, 1),
     ],
 )
