@@ -8,6 +8,7 @@ manifest is announced once more, so that the compacted log ends on it.
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -96,6 +97,7 @@ class View:
             await self._stand(state, await self._log.ends())
         self._turn(whole=True)
         if told:
+            gc.freeze()  # a full collection would walk all of a view in memory, for nothing: 73 ms at 4,700 chunks
             log.info("view whole", view=self._name, events=events, seconds=round(time.monotonic() - began, 2))
 
     async def caught_up(self) -> None:

@@ -1,6 +1,7 @@
 """What keeps manifests a view of the log, and what an index stage makes of a flip that was lost."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -62,6 +63,22 @@ async def test_all_of_the_log_comes_before_whole(world: World) -> None:
     assert [m.version for m in await world.manifests.read([REF, OTHER])] == [at(1200), at(9000)]
     append(world.events, event(1201, "new"))
     await until_current(world, 1201)
+
+
+async def test_full_collections_pass_by_what_was_rebuilt(world: World) -> None:
+    """A view in memory holds objects by the hundred thousand: no question waits until they have all been walked."""
+    gc.unfreeze()
+    append(world.events, *(event(n + 1, f"c{n}", ref=DocumentRef("default", f"d/{n}")) for n in range(50)))
+    await start(world)
+    try:
+        async with asyncio.timeout(5):
+            while not gc.get_freeze_count():
+                await asyncio.sleep(0)
+        kept = manifests_of(world)._manifests
+        walked = {id(each) for each in gc.get_objects()}
+        assert len(kept) == 50 and not any(id(manifest.chunks) in walked for manifest in kept.values())
+    finally:
+        gc.unfreeze()
 
 
 async def test_a_loss_in_the_middle_begins_again(world: World) -> None:
