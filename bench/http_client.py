@@ -20,7 +20,9 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body.  A connection that breaks is made anew by the next request."""
+        """Status and body.  A connection that broke is made anew."""
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # the server hung up while we were idle, as it may
         if self._streams is None:
             self._streams = await asyncio.open_connection(self.host, self.port)
         reader, writer = self._streams

@@ -1,5 +1,6 @@
 """A Freshet that keeps its documents from run to run: pages are published once, and encoded once."""
 
+import argparse
 import asyncio
 import hashlib
 import os
@@ -19,11 +20,25 @@ from topics.identity import Token
 BATCH = 48  # pages that are published at once
 
 
+def settings_option(parser: argparse.ArgumentParser) -> None:
+    """`--set NAME=VALUE`, as often as wanted."""
+
+    def pair(text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not (equals and name.startswith("FRESHET_")):
+            raise argparse.ArgumentTypeError(f"{text!r} is not FRESHET_NAME=VALUE")
+        return name, value
+
+    parser.add_argument(
+        "--set", action="append", type=pair, default=[], metavar="FRESHET_NAME=VALUE", help="of the stack; repeat"
+    )
+
+
 @contextmanager
-def library(settings: Mapping[str, str] | None = None) -> Iterator[Installation]:
+def library(settings: Sequence[tuple[str, str]] = ()) -> Iterator[Installation]:
     """Bring it up with what earlier runs left in it, and take it down again."""
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    with own_stack("bench-library", base, {"FRESHET_PREFIX": "library", **(settings or {})}) as stack:
+    with own_stack("bench-library", base, {"FRESHET_PREFIX": "library", **dict(settings)}) as stack:
         yield Installation(stack, Settings.from_env(stack.environment))
 
 

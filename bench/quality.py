@@ -23,11 +23,11 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench quality", description=__doc__)
     parser.add_argument("--chunks", type=int, default=20_000, help="least number of chunks (default 20000)")
     parser.add_argument("--questions", type=int, default=questions.COUNT, help=f"default {questions.COUNT}")
-    parser.add_argument("--set", action="append", default=[], metavar="FRESHET_NAME=VALUE", help="of the stack; repeat")
+    library.settings_option(parser)
     parser.add_argument("options", nargs="*", help="passed on to `freshet eval`, behind --")
     options = parser.parse_args(arguments)
     pages = questions.shuffled()
-    with library.library(dict(setting.split("=", 1) for setting in options.set)) as freshet:
+    with library.library(options.set) as freshet:
         there, chunks = asyncio.run(library.shelve(freshet, pages, options.chunks))
         chosen = questions.ask_for(there, options.questions)
         file = freshet.stack.state.folder / "questions.jsonl"

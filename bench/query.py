@@ -29,6 +29,7 @@ from bench.paces import Taken
 from bench.questions import shuffled
 
 CLIENTS = (1, 8, 32)
+WARM = 20.0  # seconds of load before the first round: servers that have just started compile, load and merge
 SHARE = 0.7  # of the peak, in open loop
 ARMS = ("miss", "hit", "in process")
 console = Console(highlight=False)
@@ -40,15 +41,17 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--chunks", type=int, default=20_000, help="least number of chunks (default 20000)")
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement (default 20)")
     parser.add_argument("--rounds", type=int, default=2, help="times each is measured (default 2)")
+    library.settings_option(parser)
     options = parser.parse_args(arguments)
     pages = shuffled()
-    with library.library() as freshet:
+    with library.library(options.set) as freshet:
         there, chunks = asyncio.run(library.shelve(freshet, pages, options.chunks))
         features = machine.features()
         trial = _Trial(freshet, [page.text for page in there])
         with trial.pool:
             trial.run(options.rounds, options.seconds)
     result = {"chunks": chunks, "documents": len(there), "seconds": options.seconds, "rounds": options.rounds}
+    result["settings"] = dict(options.set)
     report.save("query", result | trial.figures() | {"machine": features})
     trial.show(f"Retrieve, {chunks} chunks")
 
@@ -64,6 +67,8 @@ class _Trial:
 
     def run(self, rounds: int, seconds: float) -> None:
         """Every measure in every round, in alternating order, since a shared machine drifts."""
+        warm = self.pool.submit(ask_the_door, self._freshet.stack.door, self._texts, Pace(WARM, 8), 0).result()
+        console.print(f"warm: {warm.figures()}")
         for number in range(rounds):
             for arm in ARMS[:: -1 if number % 2 else 1]:
                 if arm == "in process":

@@ -96,3 +96,26 @@ async def test_the_client_keeps_its_connection_and_finds_a_new_one(port: int) ->
         await connection.post("/x", b"third")
     assert await connection.post("/x", b"fourth") == (200, b"fourth")
     connection.close()
+
+
+async def test_a_server_that_hung_up_meanwhile_is_no_error() -> None:
+    """A gateway ends connections that were idle for some seconds; in open loop there are many."""
+    hung_up = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        hung_up.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        connection = Connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert await connection.post("/x", b"") == (200, b"{}")
+        await hung_up.wait()
+        while not connection._streams or not connection._streams[0].at_eof():
+            await asyncio.sleep(0)
+        assert await connection.post("/x", b"") == (200, b"{}")
+        connection.close()
