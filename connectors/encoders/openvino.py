@@ -21,6 +21,7 @@ PRECISIONS = {"openvino-bf16": "bf16", "openvino-fp32": "f32"}
 # Tokens in one pass: its activations stay in the cache of a core (8,192 and more was 4 to 10% slower), and the last
 # passes of a batch are soon done (2,048 made no difference beyond the noise).
 PASS_TOKENS = 1024
+FEW_TOKENS = 384  # in a pass of questions: a long one goes alone, rather than that short ones are padded to its length
 _SILENCE = 120.0  # seconds for the passes of one call
 _CLIP = 64  # characters per token of the window that are looked at first: a book need not be tokenized for its start
 
@@ -91,13 +92,24 @@ class OpenVinoEncoder(ThreadedEncoder):
         vectors = np.full((len(rows), self.dimension), np.nan, dtype=np.float32)  # a row left out is found out
         passes = plan([len(row) for row in rows], self._batch_tokens)
         if len(passes) == 1:
-            lines = [rows[position] for position in passes[0]]
-            with self._asking:
-                self._request.infer(self._feed(lines), share_inputs=True)
-                vectors[passes[0]] = self._pooled(self._request, lines)
+            self._run_in_turn(passes, rows, vectors)
         else:
             self._run_many(passes, rows, vectors)
         return vectors
+
+    def _run_few(self, texts: list[str]) -> Vectors:
+        rows = self._tokenize(texts)
+        vectors = np.full((len(rows), self.dimension), np.nan, dtype=np.float32)
+        self._run_in_turn(plan([len(row) for row in rows], FEW_TOKENS), rows, vectors)
+        return vectors
+
+    def _run_in_turn(self, passes: Sequence[list[int]], rows: Sequence[list[int]], vectors: Vectors) -> None:
+        """Fill ``vectors`` pass by pass, each on all cores."""
+        with self._asking:
+            for positions in passes:
+                lines = [rows[position] for position in positions]
+                self._request.infer(self._feed(lines), share_inputs=True)
+                vectors[positions] = self._pooled(self._request, lines)
 
     def _run_many(self, passes: Sequence[list[int]], rows: Sequence[list[int]], vectors: Vectors) -> None:
         """Fill ``vectors`` pass by pass, as many at once as the runtime advises.

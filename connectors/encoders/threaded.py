@@ -81,7 +81,7 @@ class ThreadedEncoder(ABC):
         if not texts:
             return True
         try:
-            vectors = await self._in_thread(lambda: self.encode_now(texts))
+            vectors = await self._in_thread(lambda: self._unit(self._run_few, texts))
         except Exception as error:
             if len(wanted) > 1:
                 return False
@@ -102,8 +102,11 @@ class ThreadedEncoder(ABC):
 
     def encode_now(self, texts: Sequence[str]) -> Vectors:
         """As :meth:`encode`, in the calling thread: for measurements, and for threads that are there already."""
+        return self._unit(self._run, texts)
+
+    def _unit(self, run: Callable[[list[str]], Vectors], texts: Sequence[str]) -> Vectors:
         self.load()
-        vectors = self._run([clean(text) for text in texts])
+        vectors = run([clean(text) for text in texts])
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(norms).all():
             raise Permanent(f"{self.model} on {self.backend} gave a vector that is not a number", reason="encoder")
@@ -127,3 +130,7 @@ class ThreadedEncoder(ABC):
     @abstractmethod
     def _run(self, texts: list[str]) -> Vectors:
         """Float32 vectors of any length, one row a text, in order; ``texts`` is not empty."""
+
+    def _run_few(self, texts: list[str]) -> Vectors:
+        """The same for questions that came together, which somebody waits for."""
+        return self._run(texts)

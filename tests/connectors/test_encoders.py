@@ -102,6 +102,13 @@ async def test_light_adapter_is_as_exact_as_promised(light: Encoder, exact: Enco
     assert light.model == exact.model
 
 
+async def test_questions_that_come_together_get_what_each_gets_alone(light: Encoder, exact: Encoder) -> None:
+    """Long and short, in any order, share passes; each gets its own vector, as exact as alone."""
+    texts = verify.samples()
+    found = np.concatenate(await asyncio.gather(*(light.encode([text]) for text in texts)))
+    assert (found * await exact.encode(texts)).sum(axis=1).min() >= MIN_COSINE
+
+
 async def test_text_is_cut_at_the_window(light: Encoder) -> None:
     """What stands past the window has no influence, what stands before it has."""
     start = " ".join(f"word{n}" for n in range(200))
