@@ -285,6 +285,9 @@ class TopicLog(Protocol):
 
     async def close(self) -> None: ...
 
+    async def identity(self) -> str:
+        """Names this very topic, as far as can be told apart from one of the same name that is made later."""
+
     async def starts(self) -> dict[int, int]:
         """First offset that each partition still has."""
 

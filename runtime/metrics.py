@@ -36,6 +36,8 @@ batch_records = Histogram(
     "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
 view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
+keyword_chunks = Gauge("freshet_keyword_chunks", "Chunks in a worker's keyword index, of versions before too")
+keyword_behind = Gauge("freshet_keyword_behind_records", "Records that a worker's keyword index has yet to take in")
 paused = Gauge("freshet_lane_paused", "1 while a lane waits for something that is away, or nothing passes", ["stage"])
 in_flight = Gauge("freshet_records_in_flight", "Records taken and not yet acknowledged", ["stage"])
 chunks_encoded = Counter("freshet_chunks_encoded_total", "Chunks that went through the model")

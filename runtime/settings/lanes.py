@@ -77,3 +77,22 @@ class Queries(Branch):
         " and answers from them while Redis is away.",
     )
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
+
+
+class Keyword(Branch):
+    """Keyword search."""
+
+    engine: str = Field(
+        "tantivy",
+        pattern=r"^(tantivy|none)$",
+        description="`tantivy`: an index in each retrieval worker, built from the log. `none`: vectors only.",
+    )
+    language: str = Field(
+        "english",
+        pattern=r"^(arabic|danish|dutch|english|finnish|french|german|greek|hungarian|italian|norwegian|portuguese"
+        r"|romanian|russian|spanish|swedish|tamil|turkish|none)$",
+        description="Stop words and stemmer; `none` for a mixture of languages.",
+    )
+    dir: Path | None = Field(
+        None, description="Where indexes are kept; default is the user's cache. A lost one is built anew from the log."
+    )
