@@ -36,6 +36,7 @@ batch_records = Histogram(
     "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
 view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
+breaker_open = Gauge("freshet_breaker_open", "1 while something is away and not asked by questions", ["what"])
 keyword_chunks = Gauge("freshet_keyword_chunks", "Chunks in a worker's keyword index, of versions before too")
 keyword_behind = Gauge("freshet_keyword_behind_records", "Records that a worker's keyword index has yet to take in")
 paused = Gauge("freshet_lane_paused", "1 while a lane waits for something that is away, or nothing passes", ["stage"])

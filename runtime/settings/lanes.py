@@ -68,8 +68,21 @@ class Queries(Branch):
     deadline: float = Field(30.0, gt=0, le=3600, description="Seconds that a question may take when it does not say.")
     max_question_chars: int = Field(4000, ge=1, description="Longest question.")
     in_flight: int = Field(16, ge=1, le=1024, description="Questions that a worker handles at once.")
+    search_timeout: float = Field(
+        0.5, gt=0, le=60, description="Longest wait for either search; then the other one answers alone, s."
+    )
+    fusion: str = Field(
+        "rrf",
+        pattern=r"^(rrf|weighted)$",
+        description="How two rankings become one: `rrf`, by reciprocal ranks, or `weighted`, by scores.",
+    )
+    keyword_weight: float = Field(0.6, ge=0, le=1, description="Weight of a keyword score, where `weighted`.")
+    vector_weight: float = Field(0.4, ge=0, le=1, description="Weight of a vector score, where `weighted`.")
     min_score: float = Field(
-        0.3, ge=-1, le=1, description="Passages less similar (cosine) than this do not count as found."
+        0.3, ge=-1, le=1, description="A passage counts as found when it is as similar (cosine) as this ..."
+    )
+    min_words: float = Field(
+        0.5, ge=0, le=1, description="... or holds this share of the question's words, weighted by their rarity."
     )
     tail: bool = Field(
         True,

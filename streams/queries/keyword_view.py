@@ -225,7 +225,7 @@ def _hit(hit: KeywordHit, version: str, ids: Sequence[str]) -> Hit:
     """With the id that the chunk has: of a chunk that was kept, the one that it was born with."""
     known = hit.version == version and hit.ordinal < len(ids)
     chunk_id = ids[hit.ordinal] if known else hit.id
-    return Hit(chunk_id, hit.ref, hit.text, hit.score, hit.version, hit.words)
+    return Hit(chunk_id, hit.ref, hit.text, hit.score, hit.version, hit.words, ahead=hit.version > version)
 
 
 class Listening:
