@@ -61,8 +61,8 @@ class Hit:
     """A search hit, not yet checked against the manifest.  ``score`` is cosine similarity, or BM25 of a keyword hit.
 
     ``version``: the version it belongs to, where the index knows; then it counts only while that one is current.
-    ``words``: the share of the question's words, by weight, that a keyword hit holds.  ``ahead``: of a version that is
-    not yet known to be visible, so that nothing is wrong where it does not count.
+    ``words``: the share of the question's words, by weight, that a keyword hit holds.  ``ordinal``: its
+    place in the version, where it is not known yet by which id the manifest lists it.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Hit:
     score: float
     version: str | None = None
     words: float | None = None
-    ahead: bool = False
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,10 +222,13 @@ class KeywordView:
 
 
 def _hit(hit: KeywordHit, version: str, ids: Sequence[str]) -> Hit:
-    """With the id that the chunk has: of a chunk that was kept, the one that it was born with."""
-    known = hit.version == version and hit.ordinal < len(ids)
-    chunk_id = ids[hit.ordinal] if known else hit.id
-    return Hit(chunk_id, hit.ref, hit.text, hit.score, hit.version, hit.words, ahead=hit.version > version)
+    """With the id that the chunk has: of a chunk that was kept, the one that it was born with.
+
+    A version that is newer than the tail knows gets the ids of new chunks, until somebody who knows is asked.
+    """
+    if hit.version == version and hit.ordinal < len(ids):
+        return Hit(ids[hit.ordinal], hit.ref, hit.text, hit.score, hit.version, hit.words)
+    return Hit(hit.id, hit.ref, hit.text, hit.score, hit.version, hit.words, hit.ordinal)
 
 
 class Listening:

@@ -7,7 +7,7 @@ hit of which the version is known, if that is the current one.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.ports import Hit, Visible
@@ -86,6 +86,9 @@ class Search:
     async def _look(self, asked: Asked, limit: int, manifests: Reading) -> _Checked:
         began = time.monotonic()
         legs = await self._legs.search(asked, limit)
+        if KEYWORD in legs:
+            with asked.laps.taking("manifests"):
+                legs[KEYWORD] = await _resolved(legs[KEYWORD], manifests)
         hits = list({(hit.ref, hit.id): None for hits in legs.values() for hit in hits})
         with asked.laps.taking("manifests"):
             visible = dict(zip(hits, await manifests.visible(hits), strict=True))
@@ -95,9 +98,8 @@ class Search:
         moved, again = set[DocumentRef](), False
         for leg, found in legs.items():
             counted[leg] = [hit for hit in found if _counts(hit, seen.get(hit.id))]
-            behind = {hit.ref for hit in counted[leg] if hit.ahead}
-            moved |= behind | {hit.ref for hit in counted[leg] if seen[hit.id].age <= took}
-            again |= bool(behind) or any(not hit.ahead and not _counts(hit, seen.get(hit.id)) for hit in found)
+            moved |= {hit.ref for hit in counted[leg] if seen[hit.id].age <= took}
+            again |= len(counted[leg]) < len(found)
         return _Checked(counted, seen, moved, again)
 
     def _passage(self, ranked: Ranked, seen: Visible, *, explain: bool) -> Passage:
@@ -124,3 +126,23 @@ class Search:
 
 def _counts(hit: Hit, seen: Visible | None) -> bool:
     return seen is not None and hit.version in (None, seen.version)
+
+
+async def _resolved(hits: Sequence[Hit], manifests: Reading) -> list[Hit]:
+    """Keyword hits of versions that this worker's tail does not know as visible: those that are, with their ids.
+
+    They were indexed before their flip, or became visible a moment ago; the manifests know which.
+    """
+    unsure = list(dict.fromkeys(hit.ref for hit in hits if hit.ordinal is not None))
+    if not unsure:
+        return list(hits)
+    known = {ref: (m.version, list(m.chunks)) for ref, m in zip(unsure, await manifests.read(unsure), strict=True)}
+    found = []
+    for hit in hits:
+        if hit.ordinal is None:
+            found.append(hit)
+            continue
+        version, ids = known[hit.ref]
+        if version == hit.version and hit.ordinal < len(ids):
+            found.append(replace(hit, id=ids[hit.ordinal], ordinal=None))
+    return found
