@@ -14,6 +14,7 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
+from connectors.search_ports import KeywordTable
 from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
@@ -43,6 +44,17 @@ def tailed_manifests() -> tuple[ManifestStore, ManifestView]:
 
     manifests = MemoryManifests(whole=False)
     return manifests, MemoryView(manifests, alone=True)
+
+
+def keyword_table(settings: Settings) -> KeywordTable:
+    """An index of this worker's own."""
+    from platformdirs import user_cache_path
+
+    from connectors.keywords.tantivy_index import TantivyIndex
+
+    folder = settings.keyword.dir or user_cache_path("freshet") / "keywords"
+    own = folder / settings.kafka.prefix / settings.documents.generation / settings.worker.slot
+    return TantivyIndex(own, settings.keyword.language)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:

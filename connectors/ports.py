@@ -61,7 +61,8 @@ class Hit:
     """A search hit, not yet checked against the manifest.  ``score`` is cosine similarity, or BM25 of a keyword hit.
 
     ``version``: the version it belongs to, where the index knows; then it counts only while that one is current.
-    ``words``: the share of the question's words, by weight, that a keyword hit holds.
+    ``words``: the share of the question's words, by weight, that a keyword hit holds.  ``ordinal``: its
+    place in the version, where it is not known yet by which id the manifest lists it.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Hit:
     score: float
     version: str | None = None
     words: float | None = None
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,9 @@ class TopicLog(Protocol):
         """Connect; raises :class:`Transient` while broker or topic is not there."""
 
     async def close(self) -> None: ...
+
+    async def identity(self) -> str:
+        """Names this very topic, as far as can be told apart from one of the same name that is made later."""
 
     async def starts(self) -> dict[int, int]:
         """First offset that each partition still has."""

@@ -1,43 +1,111 @@
 """Ports of what a question is answered from besides vectors; the others are in :mod:`connectors.ports`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.ports import Hit
+from topics.documents import DocumentHead
 from topics.identity import DocumentRef
 from topics.queries import Filter
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordState:
-    """How far a keyword index is.  ``behind`` counts records of the log that it has yet to take in, where it knows."""
+    """How far a keyword index is.  ``behind`` counts records of the log that it has yet to take in."""
 
     whole: bool  # False: catching up after a start, a rebuild or an outage, so hits may be missing
-    documents: int = 0
+    versions: int = 0
     chunks: int = 0
-    behind: int | None = None
+    behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordChunk:
+    """A chunk as keyword search keeps it.  ``id`` is the one that it has if it is new."""
+
+    id: str
+    text: str
+    section: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordHit:
+    """A chunk of a document version; which version counts is for the manifest to say.
+
+    ``words`` is the share of the question's words, by their rarity, that chunk and headings hold.
+    """
+
+    ref: DocumentRef
+    version: str
+    ordinal: int
+    id: str
+    text: str
+    score: float
+    words: float
+
+
+class KeywordTable(Protocol):
+    """Chunks of document versions by their words, and the places of the log they came from.
+
+    Blocks for as long as the disk takes, so all but :meth:`search` is called in a thread, one call at a time.  May
+    raise :class:`Transient` at any time: what is on disk cannot be read, and all is to be had again from the log.
+    """
+
+    @property
+    def versions(self) -> Mapping[DocumentRef, Mapping[str, str]]:
+        """By document and version, what it was made of; what was not committed included."""
+
+    def open(self, log_name: str) -> dict[int, int]:
+        """Places of the log of this name from which to read on; none where everything must be read.
+
+        Raises :class:`Permanent` when another process has it.
+        """
+
+    def close(self) -> None: ...
+
+    def forget(self) -> None:
+        """Remove everything."""
+
+    def add(
+        self, ref: DocumentRef, version: str, made_of: str, head: DocumentHead, chunks: Sequence[KeywordChunk]
+    ) -> None:
+        """Add a whole version, in place of what it was before if it was there; seen after the next commit."""
+
+    def remove(self, ref: DocumentRef, versions: Sequence[str]) -> None:
+        """Remove versions of a document; seen after the next commit."""
+
+    def commit(self, log_name: str, places: Mapping[int, int]) -> None:
+        """Keep what was added and removed, and that it came from before these places."""
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that can be found, of old versions too."""
+
+    def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
+        """Best chunks of a tenant that any of the principals (or everyone) may see, best first."""
 
 
 class KeywordIndex(Protocol):
-    """Chunks of one generation by their words.  Holds old versions as well as what is visible: only manifests decide.
+    """Keyword search of one generation.  Finds old versions as well as what is visible: only manifests decide.
 
     ``score`` of its hits is BM25, and ``version`` the version that a hit is known to belong to, if it is.
     """
 
     name: str  # e.g. tantivy
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Connect, where there is something to connect to; what keeps itself opens by itself."""
 
     async def close(self) -> None: ...
 
     async def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[Hit]:
-        """Best chunks of a tenant that any of the principals (or everyone) may see, best first.
+        """As :meth:`KeywordTable.search`; ``text`` is what a person typed and never query syntax.
 
-        ``text`` is what a person typed and never query syntax.  Raises :class:`Transient` while nothing can be told.
+        Raises :class:`Transient` while nothing can be told.
         """
 
-    async def state(self) -> KeywordState: ...
+    def state(self) -> KeywordState: ...
 
 
 class Reranker(Protocol):

@@ -165,25 +165,35 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
 
 
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
+    from connectors.encoders.loading import LoadingEncoder
     from streams.documents.view import View
     from streams.queries.events import OnRefusedQuery
+    from streams.queries.keyword_view import KeywordView, Listening
+    from streams.queries.legs import Legs
     from streams.queries.manifests import Manifests
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
 
     clock = SystemClock()
-    encoder = await build.encoder(settings)
+    encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests = Manifests(build.manifest_store(settings))
-    ports, beside = [Port("store", store.open, store.close)], []
+    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    ports, beside = list[Port](), [encoder.load]
     if settings.queries.tail:
         tailed, of_tail = build.tailed_manifests()
+        if settings.keyword.engine == "tantivy":
+            chunks = build.topic_log(settings, registry.CHUNKS)
+            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, keywords.announced)
+            ports.append(Port("keywords", keywords.open, keywords.close))
+            beside.append(keywords.run)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
         manifests = Manifests(build.manifest_store(settings), tail, tailed)
         ports.append(Port("tail", _at_once, tail.close))
-        beside = [tail.run, manifests.probe]
-    ports.append(Port("manifests", manifests.open, manifests.close))
-    search = Search(settings.documents.stale_after, encoder, store, clock)
+        beside += [tail.run, manifests.probe]
+    legs = Legs(encoder, store, keywords)
+    ports += [Port("store", legs.open, legs.close), Port("manifests", manifests.open, manifests.close)]
+    search = Search(settings.queries, settings.documents.stale_after, legs, clock)
     stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock)
     return Stage(
         name="retrieve",
@@ -192,7 +202,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         on_refused=OnRefusedQuery("retrieve", clock),
         in_flight=settings.queries.in_flight,
         ports=ports,
-        beside=beside,
+        beside=[*beside, legs.breaker.run],
     )
 
 

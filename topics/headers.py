@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from topics.identity import DEFAULT_TENANT
+from topics.identity import DEFAULT_TENANT, check_tenant
 
 TOKEN = "freshet-token"  # place of the version in `documents`, minted once, kept through retries and redrives
 SCHEMA = "freshet-schema"  # record name and schema version, e.g. chunks/1
@@ -18,6 +18,9 @@ TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a 
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
 TRACEPARENT = "traceparent"
+
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
+_LAST_PARTITION = 65_535  # what fits a job id
 
 Headers: TypeAlias = Mapping[str, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
@@ -66,11 +69,19 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return cls(
                 job_id=headers[JOB].decode(),
-                deadline=int(headers[DEADLINE]),
-                reply_partition=int(headers[REPLY_PARTITION]),
-                tenant=headers.get(TENANT, DEFAULT_TENANT.encode()).decode(),
+                deadline=_within(headers, DEADLINE, _LAST_MS),
+                reply_partition=_within(headers, REPLY_PARTITION, _LAST_PARTITION),
+                tenant=check_tenant(headers.get(TENANT, DEFAULT_TENANT.encode()).decode()),
                 principals=msgspec.json.decode(headers.get(PRINCIPALS, b"[]"), type=list[str]),
-                traceparent=headers[TRACEPARENT].decode() if TRACEPARENT in headers else None,
+                traceparent=headers.get(TRACEPARENT, b"").decode() or None,
             )
         except KeyError as missing:
             raise ValueError(f"header {missing.args[0]} is missing") from None
+
+
+def _within(headers: Headers, name: str, last: int) -> int:
+    """A header's number; one that is out of bounds would overflow far from here."""
+    value = int(headers[name])
+    if not 0 <= value <= last:
+        raise ValueError(f"header {name} is not between 0 and {last}")
+    return value

@@ -132,10 +132,14 @@ def part_key(ref: DocumentRef, part: int | str) -> bytes:
     return f"{quote(ref.path, safe='/')}#{part}".encode()
 
 
-def parse_part_key(key: bytes) -> tuple[DocumentRef, str]:
-    path, _, part = key.decode().rpartition("#")
-    tenant, _, doc_id = unquote(path).partition("/")
-    return DocumentRef(tenant, doc_id), part
+def parse_part_key(key: bytes | None) -> tuple[DocumentRef, str]:
+    """Document and part that a key of the internal topics names; :class:`IdentityError` for any other key."""
+    try:
+        path, _, part = (key or b"").decode().rpartition("#")
+        tenant, _, doc_id = unquote(path, errors="strict").partition("/")
+        return DocumentRef(check_tenant(tenant), check_doc_id(doc_id)), part
+    except (UnicodeDecodeError, IdentityError) as error:
+        raise IdentityError(f"key {(key or b'')[:80]!r} is not that of a document's part: {error}") from None
 
 
 def event_key(ref: DocumentRef) -> bytes:

@@ -6,14 +6,18 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
 from connectors.kafka.reach import reach
 from connectors.ports import LoggedRecord
-from runtime.brokers import aiokafka_options
+from runtime.brokers import aiokafka_options, librdkafka_options
+from runtime.logs import logger
 from runtime.settings import Kafka
 from topics.headers import read_headers
 
+log = logger(__name__)
 _BATCH = 500  # records at once: bounds memory together with the fetch size
 _FETCH_BYTES = 9 * 1024 * 1024  # of one partition: no less than the largest record
 _FETCH_WAIT_MS = 100  # 500 by default; a broker answers in order, so asking for the end waits behind a fetch
@@ -55,6 +59,19 @@ class KafkaTopicLog:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
+
+    async def identity(self) -> str:
+        """Its name and the id that Kafka gave it, where we may ask for that."""
+        return await asyncio.to_thread(self._described)
+
+    def _described(self) -> str:
+        admin = AdminClient(librdkafka_options(self._kafka))
+        asked = admin.describe_topics(TopicCollection([self._topic]), request_timeout=self._kafka.request_timeout)
+        try:
+            return f"{self._topic} {asked[self._topic].result(self._kafka.request_timeout).topic_id}"
+        except KafkaException as error:
+            log.debug("the topic's id is not known", topic=self._topic, error=str(error))
+            return self._topic
 
     async def starts(self) -> dict[int, int]:
         async with self._calling("first offsets"):

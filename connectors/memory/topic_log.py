@@ -19,6 +19,9 @@ class MemoryTopicLog:
     async def close(self) -> None:
         """Nothing to do; what was appended stays, as it would on a broker."""
 
+    async def identity(self) -> str:
+        return f"memory {id(self)}"
+
     def append(
         self, partition: int, key: bytes | None, value: bytes | None, headers: Mapping[str, bytes], timestamp: int
     ) -> LoggedRecord:

@@ -44,6 +44,7 @@ def application() -> dict[str, object]:
         # A container's own name: with `--scale embed=3` each is a member of its own, and stays it over restarts.
         "FRESHET_WORKER_SLOT_FILE": "/etc/hostname",
         "FRESHET_ENCODER_EXPORT_DIR": f"{CACHE}/encoders",
+        "FRESHET_KEYWORD_DIR": f"{CACHE}/keywords",  # a folder for each slot in it
     }
 
 

@@ -77,7 +77,8 @@ def own_stack(
     """Bring it up, with these ``FRESHET_*`` settings, and take it down again."""
     state = state_folder(state_folder().folder / name)
     user = {key: value for key, value in os.environ.items() if not key.startswith(_USERS)}
-    user |= {"FRESHET_PORT_BASE": port_base, **(settings or {})}
+    keywords = str(state.folder / "keywords")
+    user |= {"FRESHET_PORT_BASE": port_base, "FRESHET_KEYWORD_DIR": keywords, **(settings or {})}
     up = stack.up(state, user, tell)
     try:
         yield OwnStack(state, local_environment(up.ports, user))

@@ -66,7 +66,8 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}
-    application = {**base, **local_environment(ports, user)}
+    keywords = str(state.folder / "keywords")  # of this stack's log, so they go with its state
+    application = {"FRESHET_KEYWORD_DIR": keywords, **base, **local_environment(ports, user)}
     environment = {
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }

@@ -68,8 +68,21 @@ class Queries(Branch):
     deadline: float = Field(30.0, gt=0, le=3600, description="Seconds that a question may take when it does not say.")
     max_question_chars: int = Field(4000, ge=1, description="Longest question.")
     in_flight: int = Field(16, ge=1, le=1024, description="Questions that a worker handles at once.")
+    search_timeout: float = Field(
+        0.5, gt=0, le=60, description="Longest wait for either search; then the other one answers alone, s."
+    )
+    fusion: str = Field(
+        "rrf",
+        pattern=r"^(rrf|weighted)$",
+        description="How two rankings become one: `rrf`, by reciprocal ranks, or `weighted`, by scores.",
+    )
+    keyword_weight: float = Field(0.6, ge=0, le=1, description="Weight of a keyword score, where `weighted`.")
+    vector_weight: float = Field(0.4, ge=0, le=1, description="Weight of a vector score, where `weighted`.")
     min_score: float = Field(
-        0.3, ge=-1, le=1, description="Passages less similar (cosine) than this do not count as found."
+        0.3, ge=-1, le=1, description="A passage counts as found when it is as similar (cosine) as this ..."
+    )
+    min_words: float = Field(
+        0.5, ge=0, le=1, description="... or holds this share of the question's words, weighted by their rarity."
     )
     tail: bool = Field(
         True,
@@ -77,3 +90,22 @@ class Queries(Branch):
         " and answers from them while Redis is away.",
     )
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
+
+
+class Keyword(Branch):
+    """Keyword search."""
+
+    engine: str = Field(
+        "tantivy",
+        pattern=r"^(tantivy|none)$",
+        description="`tantivy`: an index in each retrieval worker, built from the log. `none`: vectors only.",
+    )
+    language: str = Field(
+        "english",
+        pattern=r"^(arabic|danish|dutch|english|finnish|french|german|greek|hungarian|italian|norwegian|portuguese"
+        r"|romanian|russian|spanish|swedish|tamil|turkish|none)$",
+        description="Stop words and stemmer; `none` for a mixture of languages.",
+    )
+    dir: Path | None = Field(
+        None, description="Where indexes are kept; default is the user's cache. A lost one is built anew from the log."
+    )

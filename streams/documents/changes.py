@@ -16,14 +16,14 @@ from topics.spec import TopicSpec
 
 REFUSED_KEY = "refused"
 DEFERRED_KEY = "deferred-"
-OVERTAKEN_KEY = "overtaken"  # null: of this version only the token passes, so that it ends; a newer one went before
+OVERTAKEN_KEY = "overtaken"  # null: only the token passes, so that it ends; a newer version, or none, went before
 _PASSED_ON = (TOKEN, PUBLISHED_AT, TRACEPARENT)
 
 
 def identify(record: Record) -> tuple[DocumentRef, str, Token]:
     """Document, part and token that a record of ``chunks`` or ``vectors`` is about; from key and headers alone."""
     try:
-        ref, part = parse_part_key(record.key or b"")
+        ref, part = parse_part_key(record.key)
         return ref, part, Token.parse(record.headers.get(TOKEN, b"").decode())
     except (IdentityError, UnicodeDecodeError) as error:
         raise DecodeError(f"key or {TOKEN} header: {error}") from error

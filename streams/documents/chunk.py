@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from connectors.errors import ConnectorError, Transient
 from connectors.ports import ManifestStore
+from runtime.clock import millis
 from runtime.logs import logger
 from runtime.settings import Documents, Kafka
-from streams.documents.changes import part_output, published_at, refused_output
+from streams.documents.changes import OVERTAKEN_KEY, part_output, published_at, refused_output
 from streams.documents.earlier import Earlier
 from streams.documents.formats.readers import Readers
 from streams.documents.intake import SourceDocument, read_document
@@ -26,12 +27,21 @@ from streams.outcome import Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import DecodeError
 from topics.control import Epoch
-from topics.documents import DocumentPart
+from topics.documents import DocumentPart, LastSeen
 from topics.epochs import Epochs
 from topics.headers import PUBLISHED_AT, TOKEN, TRACEPARENT
-from topics.identity import DocumentRef, IdentityError, Token, parse_document_key, part_key, partition_of
+from topics.identity import (
+    DEFAULT_TENANT,
+    DocumentRef,
+    IdentityError,
+    Token,
+    parse_document_key,
+    part_key,
+    partition_of,
+)
 
 log = logger(__name__)
+_NOBODY = DocumentRef(DEFAULT_TENANT, "freshet/nobody")  # need not exist: of a version without a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +108,17 @@ class Chunk:
         return outcomes
 
     async def on_refused(self, record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
-        """Tell the lane that this version will not come, if its key says whose it was."""
+        """Tell the lane that this version will not come; where its key does not say whose it was, its token ends."""
+        token, lane = self._token(record), self._lane(record)
         try:
             ref = parse_document_key(record.key, self._tenants)
         except IdentityError:
-            return []
-        return [refused_output(registry.CHUNKS, ref, self._token(record), status, reason, self._lane(record))]
+            at = millis()
+            seen = LastSeen(version=str(token.version), status=status, reason=reason[:1000], at=at)
+            await self._manifests.refuse(token, seen)
+            key = part_key(_NOBODY, OVERTAKEN_KEY)
+            return [Output(registry.CHUNKS, key, None, lane, {TOKEN: str(token).encode()})]
+        return [refused_output(registry.CHUNKS, ref, token, status, reason, lane)]
 
     def _epoch(self, record: Record) -> Epoch:
         epoch = self._epochs.of_topic(record.topic)

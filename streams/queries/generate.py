@@ -47,7 +47,7 @@ class Generate:
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
         started = time.perf_counter()
-        passages = [p for p in retrieval.passages if p.score >= self._settings.min_score]
+        passages = [p for p in retrieval.passages if self._answers(p)]
         failed: list[str] = []
         for rung, model in enumerate(self._models):
             ends = self._ends(rung, hop)
@@ -83,6 +83,11 @@ class Generate:
         metrics.answers_total.labels("failed").inc()
         message = f"no model could answer ({', '.join(failed)})"
         return Emit([Teller(hop, "generate", self._clock).error("unavailable", message)])
+
+    def _answers(self, passage: Passage) -> bool:
+        """Whether it has to do with the question, by what either search knows of it."""
+        near = passage.cosine is not None and passage.cosine >= self._settings.min_score
+        return near or (passage.words is not None and passage.words >= self._settings.min_words)
 
     def _ends(self, rung: int, hop: Hop) -> float:
         """When a model must be done, so that those further down can still answer before the deadline."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from connectors.errors import ConnectorError, Transient
-from connectors.ports import ManifestStore, Visible
+from connectors.ports import Manifest, ManifestStore, Visible
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -99,6 +99,10 @@ class Reading:
     async def visible(self, hits: Sequence[tuple[DocumentRef, str]]) -> list[Visible | None]:
         """As :meth:`connectors.ports.ManifestStore.visible`."""
         return await self._ask(lambda store: store.visible(hits))
+
+    async def read(self, refs: Sequence[DocumentRef]) -> list[Manifest]:
+        """As :meth:`connectors.ports.ManifestStore.read`."""
+        return await self._ask(lambda store: store.read(refs))
 
     async def watermarks(self) -> dict[tuple[int, int], int]:
         """As :meth:`connectors.ports.ManifestStore.watermarks`."""

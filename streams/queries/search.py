@@ -1,25 +1,32 @@
 """Search for passages, and check that they count.
 
-A hit counts if and only if its chunk is in its document's current manifest, whatever the store still holds.
+A hit counts if and only if its chunk is in its document's current manifest, whatever store and index still hold, and a
+hit of which the version is known, if that is the current one.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
-from connectors.ports import Encoder, Hit, VectorStore, Visible
+from connectors.ports import Hit, Visible
 from runtime import metrics
 from runtime.clock import Clock
+from runtime.settings import Queries
+from streams.queries.fold import fold
+from streams.queries.fuse import Ranked, fuse
 from streams.queries.laps import Laps
+from streams.queries.legs import KEYWORD, VECTOR, Asked, Legs
 from streams.queries.manifests import Reading
 from topics.headers import Hop
+from topics.identity import DocumentRef
 from topics.queries import Passage, Question
 
-TRIES = 10  # searches for one question while documents among its hits keep changing
-OVERFETCH = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
-LOOKS = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
-CLOCK_STEP = 0.002  # seconds: flips are dated in whole milliseconds
+TRIES: Final = 10  # searches for one question while documents among its hits keep changing
+OVERFETCH: Final = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
+LOOKS: Final = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
+CLOCK_STEP: Final = 0.002  # seconds: flips are dated in whole milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,55 +37,112 @@ class Found:
     degraded: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Hits by leg that count, and what is known of their documents.  ``again``: some that should count may lack."""
+
+    legs: Mapping[str, list[Hit]]
+    seen: Mapping[str, Visible]  # by chunk id
+    moved: set[DocumentRef]
+    again: bool
+
+
 class Search:
     """Searches for all questions of a worker."""
 
-    def __init__(self, stale_after: float, encoder: Encoder, store: VectorStore, clock: Clock) -> None:
-        self._stale_after, self._encoder, self._store, self._clock = stale_after, encoder, store, clock
+    def __init__(self, settings: Queries, stale_after: float, legs: Legs, clock: Clock) -> None:
+        self._settings, self._stale_after, self._legs, self._clock = settings, stale_after, legs, clock
+        self._weights = (
+            {VECTOR: settings.vector_weight, KEYWORD: settings.keyword_weight}
+            if settings.fusion == "weighted"
+            else None
+        )
 
     async def find(self, question: Question, hop: Hop, manifests: Reading, laps: Laps) -> Found:
-        """Search and check until no document among the hits changed meanwhile; tells whether some never stood still.
+        """Search and check until no document among the hits changed meanwhile.
 
         A document that flipped after the search began shows what it kept, and not yet what is new: half a version.
         Hits that do not count are garbage that clean-up has yet to delete, or lost to flips: worth a few more searches.
         """
-        vector = (await self._encoder.encode([question.question]))[0]
-        laps.lap("encode")
+        asked = Asked(question, hop, min(self._settings.search_timeout, hop.remaining(self._clock.now())), laps)
         limit, looks = question.k * OVERFETCH, 0
         for _ in range(TRIES):
-            began = time.monotonic()
-            hits = await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
-            laps.lap("search")
-            checked = await manifests.visible([(hit.ref, hit.id) for hit in hits])
-            laps.lap("manifests")
-            took = time.monotonic() - began + CLOCK_STEP
-            found = [(hit, seen) for hit, seen in zip(hits, checked, strict=True) if seen is not None]
-            moved = {hit.ref for hit, seen in found if seen.age <= took}
-            garbage = len(found) < len(hits) and looks < LOOKS
-            if not moved and not garbage:
+            checked = await self._look(asked, limit, manifests)
+            again = checked.again and looks < LOOKS
+            if not checked.moved and not again:
                 break
-            if garbage:
+            if again:
                 limit, looks = limit * (2 if looks == 0 else 1), looks + 1
             if hop.expired(self._clock.now()):
                 break
             await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to
-        settled = [(hit, seen) for hit, seen in found if hit.ref not in moved]
-        passages = [self._passage(hit, seen) for hit, seen in settled[: question.k]]
-        return Found(passages, ["unsettled"] if moved else [])
+        settled = {leg: [h for h in hits if h.ref not in checked.moved] for leg, hits in checked.legs.items()}
+        ranked = fold(fuse(settled, self._weights))[: question.k]
+        if checked.moved:
+            asked.degraded["unsettled"] = None
+        passages = [self._passage(each, checked.seen[each.hit.id], explain=question.explain) for each in ranked]
+        return Found(passages, list(asked.degraded))
 
-    def _passage(self, hit: Hit, seen: Visible) -> Passage:
+    async def _look(self, asked: Asked, limit: int, manifests: Reading) -> _Checked:
+        began = time.monotonic()
+        legs = await self._legs.search(asked, limit)
+        if KEYWORD in legs:
+            with asked.laps.taking("manifests"):
+                legs[KEYWORD] = await _resolved(legs[KEYWORD], manifests)
+        hits = list({(hit.ref, hit.id): None for hits in legs.values() for hit in hits})
+        with asked.laps.taking("manifests"):
+            visible = dict(zip(hits, await manifests.visible(hits), strict=True))
+        took = time.monotonic() - began + CLOCK_STEP
+        seen = {chunk_id: found for (_, chunk_id), found in visible.items() if found is not None}
+        counted: dict[str, list[Hit]] = {}
+        moved, again = set[DocumentRef](), False
+        for leg, found in legs.items():
+            counted[leg] = [hit for hit in found if _counts(hit, seen.get(hit.id))]
+            moved |= {hit.ref for hit in counted[leg] if seen[hit.id].age <= took}
+            again |= len(counted[leg]) < len(found)
+        return _Checked(counted, seen, moved, again)
+
+    def _passage(self, ranked: Ranked, seen: Visible, *, explain: bool) -> Passage:
         if seen.stale_since is not None and self._clock.now() - seen.stale_since / 1000 > self._stale_after:
             metrics.stale_passages.inc()
+        hit, cosine = ranked.hit, ranked.scores.get(VECTOR)
+        scores = {"fused": ranked.score, **ranked.scores, **{f"{leg}_rank": n for leg, n in ranked.ranks.items()}}
         return Passage(
             doc_id=hit.ref.doc_id,
             version=seen.version,
             chunk_id=hit.id,
             text=hit.text,
-            score=round(hit.score, 4),
-            cosine=round(hit.score, 4),
+            score=round(ranked.score, 4),
+            cosine=None if cosine is None else round(cosine, 4),
+            words=None if ranked.words is None else round(ranked.words, 4),
+            scores={name: round(score, 4) for name, score in scores.items()} if explain else {},
             title=seen.head.title,
             uri=seen.head.uri,
             section=seen.section,
             metadata=seen.head.metadata,
             published_at=seen.head.published_at,
         )
+
+
+def _counts(hit: Hit, seen: Visible | None) -> bool:
+    return seen is not None and hit.version in (None, seen.version)
+
+
+async def _resolved(hits: Sequence[Hit], manifests: Reading) -> list[Hit]:
+    """Keyword hits of versions that this worker's tail does not know as visible: those that are, with their ids.
+
+    They were indexed before their flip, or became visible a moment ago; the manifests know which.
+    """
+    unsure = list(dict.fromkeys(hit.ref for hit in hits if hit.ordinal is not None))
+    if not unsure:
+        return list(hits)
+    known = {ref: (m.version, list(m.chunks)) for ref, m in zip(unsure, await manifests.read(unsure), strict=True)}
+    found = []
+    for hit in hits:
+        if hit.ordinal is None:
+            found.append(hit)
+            continue
+        version, ids = known[hit.ref]
+        if version == hit.version and hit.ordinal < len(ids):
+            found.append(replace(hit, id=ids[hit.ordinal], ordinal=None))
+    return found

@@ -19,6 +19,7 @@ from streams.documents.formats.readers import Readers
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
 from streams.queries.generate import Generate
+from streams.queries.legs import Legs
 from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
 from streams.queries.search import Search
@@ -60,7 +61,8 @@ class Lanes:
         self.known(self.epochs)
         self.embed = Embed(self.encoder, self.cache)
         self.index = Index(generation, self.manifests, self.store, self.publish, self.clock)
-        search = Search(documents.stale_after, self.encoder, self.store, self.clock)
+        self.legs = Legs(self.encoder, self.store, None)
+        search = Search(self.settings.queries, documents.stale_after, self.legs, self.clock)
         self.retrieve = Retrieve(
             self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock
         )

@@ -7,7 +7,7 @@ from runtime.settings import Documents, Settings
 from tests.connectors.contract.lookalikes import LOOKALIKES
 from tests.flow.inline import Lanes
 from topics import registry
-from topics.identity import DocumentRef
+from topics.identity import DocumentRef, Token, partition_of
 
 TEXT = "# Pumps\n\nThe red pump moves water. It runs at night.\n\n# Valves\n\nThe green valve closes by hand."
 
@@ -185,3 +185,15 @@ async def test_ten_thousand_chunks() -> None:
     after = ids(lanes, "long")
     assert 0 < len(set(after) - set(before)) <= 4
     assert {chunk_id for _, chunk_id in lanes.store._chunks} == set(after)
+
+
+async def test_the_token_of_a_record_without_a_document_ends_with_its_reason() -> None:
+    """A key that names no document is refused, and whoever asks for that version learns why at once."""
+    lanes = Lanes()
+    await lanes.put("pump", b'{"text": "The red pump moves water."}')
+    record = lanes.append(registry.DOCUMENTS, b"", b'{"text": "Whose?"}', partition_of(b"", 4), {})
+    await lanes.drain([record])
+    token = Token(1, record.partition, record.offset)
+    assert (await lanes.manifests.watermarks())[1, record.partition] == record.offset
+    answer = (await lanes.ask("Where is the pump?", mode="retrieve", at_least=[str(token)]))[-1].data["retrieval"]
+    assert [(one["status"], one["reason"]) for one in answer["lacking"]] == [("rejected", "document id is empty")]

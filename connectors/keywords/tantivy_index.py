@@ -1,0 +1,246 @@
+"""Chunks of document versions by their words, in a Tantivy index on disk, beside the places of the log they came from.
+
+Several versions of a document may be there at once; which of them counts is not known here.  Everything since the last
+:meth:`commit` is lost with the process, places included, so that reading goes on from where the index stands.  An index
+that cannot be read, or is of another make, is thrown away: all of it is in the log.
+
+Nothing here waits for anything but the disk: whoever calls does it in a thread, searches apart (0.2 ms).
+"""
+
+import gc
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tantivy import Document, Index, IndexWriter, Occur, Query, SchemaBuilder
+
+from connectors.errors import Permanent, Transient
+from connectors.keywords.language import analyser, spaced
+from connectors.keywords.terms import access_terms, allowed_terms, metadata_terms, wanted
+from connectors.search_ports import KeywordChunk, KeywordHit
+from runtime.logs import logger
+from topics.documents import DocumentHead
+from topics.identity import DocumentRef
+from topics.queries import Filter
+
+MAKE: Final = 1  # of what is stored; another one is built anew
+HEAP: Final = 64 * 1024 * 1024  # bytes that may wait for a commit
+MOST_WORDS: Final = 64  # of a question that are looked for
+HEADING_WEIGHT: Final = 0.6  # a word in title or headings, against one in the text
+_ALL: Final = 1_000_000_000
+log = logger(__name__)
+
+
+class TantivyIndex:
+    """One folder, one process.  ``language`` is one of :data:`connectors.keywords.language.LANGUAGES`."""
+
+    def __init__(self, folder: Path, language: str, heap: int = HEAP) -> None:
+        self._folder, self._language, self._heap = folder, language, heap
+        self._analyser = analyser(language)
+        self._schema = _schema()
+        self._index: Index | None = None
+        self._writer: IndexWriter | None = None
+        self.versions: dict[DocumentRef, dict[str, str]] = {}  # by version, what it was made of (see `add`)
+
+    def open(self, log_name: str) -> dict[int, int]:
+        """Places of the log of this name from which to read on; none where everything must be read.
+
+        Raises :class:`Permanent` when another process has the folder.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._load(log_name)
+        except _Unreadable as error:
+            log.warning("keyword index is built anew", folder=str(self._folder), reason=str(error))
+            self.forget()
+            return self._load(log_name)
+
+    def close(self) -> None:
+        """Let go of the folder; what was not committed is lost."""
+        writer, self._index, self._writer = self._writer, None, None
+        if writer is not None:
+            with _failing("close"):
+                writer.rollback()
+                writer.wait_merging_threads()
+
+    def forget(self) -> None:
+        """Remove everything; it is closed afterwards."""
+        self._index = self._writer = None  # what fails to be read may fail to be closed
+        gc.collect()  # the folder's lock goes with the last reference
+        shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
+        self.versions = {}
+
+    def add(
+        self, ref: DocumentRef, version: str, made_of: str, head: DocumentHead, chunks: Sequence[KeywordChunk]
+    ) -> None:
+        """Add a whole version, in place of what it was before if it was there; seen after the next commit."""
+        self.remove(ref, [version])
+        with _failing("add"):
+            for ordinal, chunk in enumerate(chunks):
+                self._write.add_document(self._document(ref, version, ordinal, head, chunk))
+            self._write.add_document(_note("head", path=ref.path, version=version, value=made_of))
+        self.versions.setdefault(ref, {})[version] = made_of
+
+    def remove(self, ref: DocumentRef, versions: Sequence[str]) -> None:
+        """Remove versions of a document; seen after the next commit."""
+        held = self.versions.get(ref, {})
+        for version in versions:
+            if held.pop(version, None) is not None:
+                both = [(Occur.Must, self._term("path", ref.path)), (Occur.Must, self._term("version", version))]
+                with _failing("remove"):
+                    self._write.delete_documents_by_query(Query.boolean_query(both))
+        if not held:
+            self.versions.pop(ref, None)
+
+    def commit(self, log_name: str, places: Mapping[int, int]) -> None:
+        """Keep what was added and removed, and that it came from before these places."""
+        value = json.dumps({"make": MAKE, "language": self._language, "log": log_name, "places": dict(places)})
+        with _failing("commit"):
+            self._write.delete_documents_by_term("kind", "places")
+            self._write.add_document(_note("places", value=value))
+            self._write.commit()
+            self._read.reload()
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that can be found, of old versions too."""
+        return max(0, self._read.searcher().num_docs - sum(map(len, self.versions.values())) - 1)  # and its places
+
+    def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
+        """Best chunks by BM25, best first; ``text`` is never syntax."""
+        words = list(dict.fromkeys(self._analyser.analyze(spaced(text))))[:MOST_WORDS]
+        must, never = wanted(where)
+        if not words or limit < 1 or not all(must):
+            return []
+        found = Query.boolean_query([(Occur.Should, each) for word in words for each in self._of(word)])
+        allowed = [[f"{term}" for term in allowed_terms(principals)], *must]
+        clauses = [(Occur.Must, found), (Occur.Must, _silent(self._term("tenant", tenant)))]
+        clauses += [(Occur.Must, _silent(Query.term_set_query(self._schema, "terms", terms))) for terms in allowed]
+        clauses += [(Occur.MustNot, Query.term_set_query(self._schema, "terms", terms)) for terms in never]
+        with _failing("search"):
+            searcher = self._read.searcher()
+            hits = searcher.search(Query.boolean_query(clauses), limit, count=False).hits
+            weights = {word: _rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
+            return [self._hit(tenant, score, searcher.doc(address), weights) for score, address in hits]
+
+    def _hit(self, tenant: str, score: float, found: Document, weights: Mapping[str, float]) -> KeywordHit:
+        path, text = str(found.get_first("path")), str(found.get_first("text"))
+        held = set(self._analyser.analyze(spaced(f"{text} {found.get_first('heading') or ''}")))
+        share = sum(weight for word, weight in weights.items() if word in held) / sum(weights.values())
+        ordinal = found.get_first("ordinal")
+        assert isinstance(ordinal, int)
+        ref = DocumentRef(tenant, path.removeprefix(f"{tenant}/"))
+        return KeywordHit(ref, str(found.get_first("version")), ordinal, str(found.get_first("id")), text, score, share)
+
+    def _of(self, word: str) -> Iterator[Query]:
+        yield self._term("words", word, "freq")
+        yield Query.boost_query(self._term("heading_words", word, "freq"), HEADING_WEIGHT)
+
+    def _term(self, field: str, value: str, option: str = "basic") -> Query:
+        return Query.term_query(self._schema, field, value, option)
+
+    def _document(
+        self, ref: DocumentRef, version: str, ordinal: int, head: DocumentHead, chunk: KeywordChunk
+    ) -> Document:
+        document = _note("chunk", path=ref.path, version=version, tenant=ref.tenant, id=chunk.id, text=chunk.text)
+        document.add_unsigned("ordinal", ordinal)
+        heading = " ".join(filter(None, (head.title, chunk.section)))
+        document.add_text("heading", heading)
+        document.add_text("heading_words", spaced(heading))
+        document.add_text("words", spaced(chunk.text))
+        for term in (*access_terms(head.access), *metadata_terms(head.metadata)):
+            document.add_text("terms", term)
+        return document
+
+    def _load(self, log_name: str) -> dict[int, int]:
+        with _failing("open"):
+            self._index = Index(self._schema, path=str(self._folder))
+            self._index.register_tokenizer("words", self._analyser)
+            self._index.config_reader("Manual")
+            self._writer = self._index.writer(self._heap, num_threads=1)
+            self._index.reload()
+            searcher = self._index.searcher()
+            noted = [searcher.doc(at) for _, at in searcher.search(self._term("kind", "places"), 2).hits]
+            self.versions = {}
+            if not searcher.num_docs:
+                return {}
+            kept = json.loads(str(noted[0].get_first("value"))) if len(noted) == 1 else {}
+            mine = {"make": MAKE, "language": self._language, "log": log_name}
+            if {name: kept.get(name) for name in mine} != mine:
+                raise _Unreadable(f"it was made of {kept or 'nothing that is known'}, and {mine} is wanted")
+            for _, at in searcher.search(self._term("kind", "head"), _ALL if searcher.num_docs else 1).hits:
+                head = searcher.doc(at)
+                tenant, _, doc_id = str(head.get_first("path")).partition("/")
+                held = self.versions.setdefault(DocumentRef(tenant, doc_id), {})
+                held[str(head.get_first("version"))] = str(head.get_first("value"))
+            return {int(partition): place for partition, place in kept["places"].items()}
+
+    @property
+    def _read(self) -> Index:
+        if self._index is None:
+            raise Transient("the keyword index is not open", reason="keyword")
+        return self._index
+
+    @property
+    def _write(self) -> IndexWriter:
+        if self._writer is None:
+            raise Transient("the keyword index is not open", reason="keyword")
+        return self._writer
+
+
+class _Unreadable(Transient):
+    """What is on disk is no index, or none of ours; or Tantivy failed."""
+
+
+@contextmanager
+def _failing(doing: str) -> Iterator[None]:
+    """Tantivy's errors as ours; damage may even be told as a panic, which is no :class:`Exception`."""
+    try:
+        yield
+    except (Transient, Permanent):
+        raise
+    except BaseException as error:
+        if "LockBusy" in str(error):
+            raise Permanent(
+                "another process has this keyword index: give each worker a FRESHET_WORKER_SLOT of its own",
+                reason="keyword",
+            ) from None
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise _Unreadable(f"keyword index, {doing}: {str(error)[:300]}", reason="keyword") from error
+        raise
+
+
+def _schema() -> Any:
+    builder = SchemaBuilder()
+    for name in ("kind", "path", "version", "tenant"):
+        builder.add_text_field(name, stored=name in ("path", "version"), tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("terms", tokenizer_name="raw", index_option="basic")
+    for name in ("words", "heading_words"):
+        builder.add_text_field(name, tokenizer_name="words", index_option="freq")
+    for name in ("id", "text", "heading", "value"):
+        builder.add_text_field(name, stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_unsigned_field("ordinal", stored=True)
+    return builder.build()
+
+
+def _note(kind: str, **texts: str) -> Document:
+    document = Document()
+    document.add_text("kind", kind)
+    for name, text in texts.items():
+        document.add_text(name, text)
+    return document
+
+
+def _silent(query: Query) -> Query:
+    """One that decides, and adds nothing to the score."""
+    return Query.const_score_query(query, 0.0)
+
+
+def _rarity(documents: int, of: int) -> float:
+    """What a word weighs: BM25's own measure, so that one that is everywhere says little."""
+    return math.log1p((of - documents + 0.5) / (documents + 0.5))
