@@ -15,7 +15,7 @@ from gateway.problems import FieldError
 from runtime.settings import Settings
 from topics.documents import Document, Metadata
 from topics.identity import IdentityError, Token
-from topics.queries import Condition, Filter, Lacking, Passage
+from topics.queries import Condition, Filter, Lacking, Passage, Search
 
 LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
 MAX_FILTER_KEYS = 32
@@ -93,11 +93,15 @@ class DocumentPage(msgspec.Struct, kw_only=True):
 class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
-    ``cache`` false neither reads nor fills a cache.
+    ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
+    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.
     """
 
     question: str
     k: int | None = None
+    search: Search = "hybrid"
+    rerank: bool = True
+    explain: bool = False
     cache: bool = True
     filter: Filter = {}
     at_least: list[str] = []
