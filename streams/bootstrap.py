@@ -178,7 +178,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
     manifests, keywords = Manifests(build.manifest_store(settings)), None
-    ports, beside = list[Port](), [encoder.load]
+    ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     if settings.queries.tail:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
