@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-CAMPAIGNS = {"atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone."}
+CAMPAIGNS = {
+    "atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone.",
+    "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
+}
 
 
 def main(arguments: list[str]) -> int:
