@@ -51,15 +51,16 @@ class Editor:
         if missing := await self.missing():
             raise RuntimeError(f"{missing} of {len(self._pages)} pages did not become visible")
 
-    async def run(self, stop: asyncio.Event, pause: float) -> None:
-        """Edit until stopped."""
+    async def run(self, stop: asyncio.Event, pause: float, *, whole: bool = False) -> None:
+        """Edit until stopped; ``whole`` makes every paragraph new, so that all of it must be encoded again."""
         for number, page in enumerate(itertools.cycle(self._pages)):
             try:
                 async with asyncio.timeout(pause):
                     await stop.wait()
                 return
             except TimeoutError:
-                await self._put(page.doc_id, f"{page.text}\nEdited {number} times.\n")
+                edited = page.text.replace("\n\n", f"\n\n{number}: ") if whole else page.text
+                await self._put(page.doc_id, f"{edited}\nEdited {number} times.\n")
                 self.edits += 1
 
     async def missing(self) -> int:
