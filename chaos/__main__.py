@@ -3,7 +3,11 @@
 import importlib
 import sys
 
-CAMPAIGNS = {"atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone."}
+CAMPAIGNS = {
+    "atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone.",
+    "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
+    "spike": "Encoding takes ten times as long for a while: the queue shows it, and drains; questions go on.",
+}
 
 
 def main(arguments: list[str]) -> int:

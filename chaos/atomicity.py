@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,7 @@ from chaos.checks import Violation, judge
 from chaos.documents import Author
 from chaos.history import Fault, History
 from chaos.traffic import Traffic
+from chaos.workers import in_place_of
 from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.programs import ROOT
 
@@ -47,13 +48,17 @@ def run(arguments: Sequence[str]) -> int:
     console.print(f"seed {options.seed}")
     settings = {"FRESHET_PREFIX": f"c{options.seed:x}", "FRESHET_POISON_LIMIT": "20"}
     base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
-    with own_stack("chaos", base, settings) as stack, _replacement(options.retriever, stack):
+    with own_stack("chaos", base, settings) as stack, _retriever(options.retriever, stack):
         history = asyncio.run(_drive(stack, options))
         audited = _audit(stack)
     history.save(options.out)
     violations = judge(history)
     _report(history, violations, options.out)
     return 1 if violations or audited else 0
+
+
+def _retriever(command: str | None, stack: OwnStack) -> AbstractContextManager[None]:
+    return in_place_of("retrieve", shlex.split(command), stack) if command else nullcontext()
 
 
 def _audit(stack: OwnStack) -> int:
@@ -97,20 +102,6 @@ async def _kill(stack: OwnStack, history: History, stop: asyncio.Event, options:
         except (RuntimeError, ProcessLookupError):
             continue  # it is being started again after the last kill
         history.faults.append(Fault(f"kill -9 {victim}", history.now()))
-
-
-@contextmanager
-def _replacement(command: str | None, stack: OwnStack) -> Iterator[None]:
-    if not command:
-        yield
-        return
-    stack.stop("retrieve")
-    child = subprocess.Popen(shlex.split(command), cwd=ROOT, env=process_environment(stack.environment))
-    try:
-        yield
-    finally:
-        child.terminate()
-        child.wait(20)
 
 
 def _report(history: History, violations: Sequence[Violation], out: Path) -> None:

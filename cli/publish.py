@@ -7,7 +7,7 @@ changed since.  What it does is in ``cli/publishing/``.
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +28,10 @@ from cli.publishing.watch import WatchError, follow
 from connectors.errors import ConnectorError
 from connectors.kafka.reach import reach
 from runtime.settings import Settings
+from streams.documents.text.charsets import is_charset
 from topics import registry
 from topics.identity import DEFAULT_TENANT, IdentityError, check_tenant
-from topics.media_types import BY_SUFFIX
+from topics.media_types import BY_SUFFIX, TEXTS
 
 console = Console(highlight=False)
 _STATED = (ConnectorError, DoorError, IdentityError, JournalError, TooManyDeletes, ValueError, WatchError)
@@ -42,6 +43,7 @@ def publish(
     root: Annotated[Path | None, typer.Option(help="Ids are paths from here; default is the working folder.")] = None,
     include: Annotated[list[str] | None, typer.Option(help="Only files that fit, as in a .gitignore; repeat.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No files that fit, as in a .gitignore; repeat.")] = None,
+    charset: Annotated[str | None, typer.Option(help="Of text files that are not UTF-8 and do not say so.")] = None,
     force: Annotated[bool, typer.Option(help="Send unchanged files too.")] = False,
     sync: Annotated[bool, typer.Option(help="Delete documents whose file has vanished from the folders.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete even more than half of a folder's documents.")] = False,
@@ -54,8 +56,8 @@ def publish(
     try:
         wish = Wish(
             folders=[Folder.of(path, root) for path in paths],
-            media_types=BY_SUFFIX,
-            tenant=check_tenant(tenant),
+            media_types=_media_types(charset),
+            tenant=_known(settings, check_tenant(tenant)),
             filters=Filters(include or (), exclude or ()),
             force=force,
             sync=sync,
@@ -75,6 +77,21 @@ def publish(
         _say(str(error))
         raise typer.Exit(2) from None
     raise typer.Exit(code)
+
+
+def _known(settings: Settings, tenant: str) -> str:
+    if tenant not in settings.tenants:
+        raise ValueError(f"tenant {tenant!r} is unknown here: add it to FRESHET_TENANTS")
+    return tenant
+
+
+def _media_types(charset: str | None) -> Mapping[str, str]:
+    """Media types by suffix, texts with the charset that was said."""
+    if charset is None:
+        return BY_SUFFIX
+    if not is_charset(charset):
+        raise ValueError(f"charset {charset[:40]!r} is unknown here: say one as gb18030, shift_jis or windows-1250")
+    return {suffix: f"{kind}; charset={charset}" if kind in TEXTS else kind for suffix, kind in BY_SUFFIX.items()}
 
 
 def publish_once(settings: Settings, wish: Wish) -> Publisher:

@@ -11,12 +11,12 @@
 
 import math
 import operator
-import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from topics.documents import Metadata, MetadataValue
+from topics.fields import is_date
 from topics.queries import Condition, Filter, FilterScalar
 
 RANGES: Mapping[str, Callable[[float, float], bool]] = {
@@ -26,18 +26,14 @@ RANGES: Mapping[str, Callable[[float, float], bool]] = {
     "lte": operator.le,
 }
 _EXACT_BELOW = 2**53
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant(text: str) -> float | None:
     """Seconds since 1970 of an RFC 3339 date-time or date (its midnight in UTC); None for any other text."""
-    if not _DATE.fullmatch(text):
+    if not is_date(text):
         return None
-    try:
-        parsed = datetime.fromisoformat(text.upper())
-    except ValueError:  # the 30th of February, the 60th second
-        return None
+    parsed = datetime.fromisoformat(text.upper())
     return ((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
 
 

@@ -3,21 +3,51 @@
 What goes wrong here is the client's doing: 400 for bytes that are no JSON, 413, 415, and 422 with a JSON pointer.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Collection
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request
 
-from gateway.problems import FieldError, Problem
+from gateway.problems import FieldError, Problem, invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
 JSON = "application/json"
+SILENT_SECONDS = 15.0  # in which a body must go on
 _FORM = ("application/x-www-form-urlencoded", "multipart/form-data")  # curl's default, never a document
+_CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
 _NAMED = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+
+
+def check_parameters(
+    request: Request[Any, Any, Any], known: Collection[str] = (), repeated: Collection[str] = ()
+) -> None:
+    """Refuse query parameters that nobody reads, that are said twice, or that are not UTF-8: a slip is told."""
+    raw: bytes = request.scope["query_string"]
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise invalid("the query parameters are not UTF-8") from None
+    for name in request.query_params:
+        if name not in known:
+            allowed = f"known are {', '.join(known)}" if known else "there are none here"
+            raise invalid(f"unknown parameter; {allowed}", parameter=name[:80])
+        if name not in repeated and len(request.query_params.getall(name)) > 1:
+            raise invalid("given more than once", parameter=name)
+
+
+def check_unconditional(request: Request[Any, Any, Any]) -> None:
+    """Refuse a condition that would not be kept: the log is written whatever it holds, later wins."""
+    for name in _CONDITIONS:
+        if name in request.headers:
+            raise invalid("conditional writes are not possible, later wins: leave this header out", header=name)
+    if "content-range" in request.headers:
+        raise Problem("malformed", "a document is always written whole: leave Content-Range out")
 
 
 def content_type(request: Request[Any, Any, Any], known: Collection[str] = ()) -> str:
@@ -37,7 +67,12 @@ def content_type(request: Request[Any, Any, Any], known: Collection[str] = ()) -
 async def pieces(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
     """The body as it arrives."""
     while True:
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                message = await request.receive()
+        except TimeoutError:
+            said = f"no byte of the body came for {SILENT_SECONDS:g} seconds"
+            raise Problem("timed-out", said, headers={"Connection": "close"}) from None
         if message["type"] != "http.request":
             raise Problem("malformed", "the client left before the body was complete")
         if body := message.get("body"):
@@ -68,6 +103,8 @@ async def read_body(request: Request[Any, Any, Any], limit: int, what: str) -> b
 
 def decode_json(body: bytes, record: type[T]) -> T:
     """A struct from JSON; 400 for what is no JSON, 422 naming the field for what does not fit."""
+    if not body.strip():
+        raise Problem("malformed", "not JSON in UTF-8: there is nothing in the body")
     try:
         try:
             return msgspec.json.decode(body, type=record)
@@ -75,7 +112,10 @@ def decode_json(body: bytes, record: type[T]) -> T:
             raise Problem("invalid", errors=[locate(error, body, record)]) from None
     # Also when looking for the wrong field: what comes behind it may be no JSON at all.
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Problem("malformed", f"not JSON: {error}") from None
+        why = (
+            "nested too deeply" if isinstance(error, RecursionError) else str(error).removeprefix("JSON is malformed: ")
+        )
+        raise Problem("malformed", f"not JSON in UTF-8: {why}") from None
 
 
 def locate(error: msgspec.ValidationError, body: bytes, record: type[msgspec.Struct]) -> FieldError:

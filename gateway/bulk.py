@@ -15,7 +15,7 @@ from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
 from connectors.errors import ConnectorError, Permanent
-from gateway.bodies import JSON, content_type, decode_json, pieces, too_large
+from gateway.bodies import JSON, check_parameters, check_unconditional, content_type, decode_json, pieces, too_large
 from gateway.caller import Caller, Callers
 from gateway.documents import json_response
 from gateway.intake import DocumentDoor, published_headers
@@ -192,7 +192,7 @@ def make_bulk_route(settings: Settings, door: DocumentDoor, callers: Callers) ->
                 gives={202: {JSON: BulkSummary}, 207: {JSON: BulkSummary}},
                 takes=dict.fromkeys(NDJSON[:1], BulkLine),
                 parameters=(Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent."),),
-                problems=("malformed", "unsupported-media-type", "invalid", "unavailable"),
+                problems=("malformed", "timed-out", "unsupported-media-type", "invalid", "unavailable"),
             )
         },
     )
@@ -203,6 +203,8 @@ def make_bulk_route(settings: Settings, door: DocumentDoor, callers: Callers) ->
         """
         caller = callers.of(request)
         content_type(request, NDJSON)
+        check_parameters(request)
+        check_unconditional(request)
         run = _Run(door, caller)
         try:
             async for number, line in lines(pieces(request), limit + _FRAME):

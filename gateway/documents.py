@@ -11,9 +11,9 @@ from litestar import Request, Response, delete, get, put
 from litestar.handlers import HTTPRouteHandler
 
 from connectors.ports import Manifest, ManifestStore
-from gateway.bodies import JSON, content_type, decode_json, read_body
+from gateway.bodies import JSON, check_parameters, check_unconditional, content_type, decode_json, read_body
 from gateway.caller import Callers
-from gateway.intake import DocumentDoor, published_headers, read_parameters
+from gateway.intake import PARAMETERS, DocumentDoor, published_headers, read_parameters
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import Accepted, DocumentBody, DocumentPage, DocumentStatus, document_errors
 from gateway.problems import Problem, invalid
@@ -118,7 +118,7 @@ def make_document_routes(
                 gives={202: {JSON: Accepted}},
                 takes={JSON: DocumentBody, **dict.fromkeys(READ)},
                 parameters=_PUT_PARAMETERS,
-                problems=("malformed", "too-large", "unsupported-media-type", "invalid", "unavailable"),
+                problems=("malformed", "timed-out", "too-large", "unsupported-media-type", "invalid", "unavailable"),
                 headers=_TOKEN,
             )
         },
@@ -131,6 +131,8 @@ def make_document_routes(
         caller = callers.of(request)
         doc_id = document_id(request)
         media_type = content_type(request, (JSON, *SEEN_AS))
+        check_parameters(request, PARAMETERS, repeated=("access",))
+        check_unconditional(request)
         beside = read_parameters(request.query_params, max_keys)
         body = await read_body(request, limit, "a document")
         headers = published_headers(beside, caller.traceparent)
@@ -155,7 +157,7 @@ def make_document_routes(
                 scope="write",
                 gives={202: {JSON: Accepted}},
                 parameters=(_ID, _TENANT),
-                problems=("invalid", "unavailable"),
+                problems=("malformed", "invalid", "unavailable"),
                 headers=_TOKEN,
             )
         },
@@ -164,6 +166,8 @@ def make_document_routes(
         """Delete a document; one that is not there is deleted all the same."""
         caller = callers.of(request)
         doc_id = document_id(request)
+        check_parameters(request)
+        check_unconditional(request)
         headers = published_headers({}, caller.traceparent)
         place = await door.publish(DocumentRef(caller.tenant, doc_id), None, headers)
         return accepted(doc_id, str(place.version), place)
@@ -183,6 +187,7 @@ def make_document_routes(
         """Tell where a document is: pending, indexed, deleted, rejected or dead-lettered."""
         caller = callers.of(request)
         doc_id = document_id(request)
+        check_parameters(request, ("token",))
         asked_for = _token(request.query_params.get("token"))
         ref = DocumentRef(caller.tenant, doc_id)
         manifest = (await manifests.read([ref]))[0]
@@ -211,8 +216,9 @@ def make_document_routes(
     async def list_documents(request: Request[Any, Any, Any]) -> Response[bytes]:
         """List the visible documents, in order of their ids."""
         caller = callers.of(request)
+        check_parameters(request, ("limit", "after"))
         page = _limit(request.query_params.get("limit"))
-        ids = await manifests.page(caller.tenant, request.query_params.get("after"), page)
+        ids = await manifests.page(caller.tenant, _after(request.query_params.get("after")), page)
         known = await manifests.status([DocumentRef(caller.tenant, doc_id) for doc_id in ids]) if ids else []
         entries = [status_of(doc_id, manifest, None, None) for doc_id, manifest in zip(ids, known, strict=True)]
         documents = [entry for entry in entries if entry is not None and caller.may_see(entry.access)]
@@ -230,9 +236,16 @@ def _token(text: str | None) -> str | None:
         raise invalid(str(error), parameter="token") from None
 
 
+def _after(text: str | None) -> str | None:
+    try:
+        return check_doc_id(text) if text else None
+    except IdentityError as error:
+        raise invalid(str(error), parameter="after") from None
+
+
 def _limit(text: str | None) -> int:
     if text is None:
         return 100
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_PAGE):
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_PAGE):
         raise invalid(f"1 to {MAX_PAGE} documents fit on a page", parameter="limit")
     return int(text)

@@ -6,9 +6,9 @@ whether or not Redis is there, so a failure is logged, and for a few seconds not
 
 import asyncio
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 from litestar.datastructures import MultiDict
@@ -22,28 +22,27 @@ from gateway.problems import FieldError, Problem, invalid
 from runtime.clock import millis
 from runtime.logs import logger
 from topics.documents import Metadata
+from topics.fields import Refused, check_access, check_title, check_uri, millis_of
 from topics.headers import ACCESS, METADATA, PUBLISHED_AT, TITLE, TRACEPARENT, URI
 from topics.identity import DocumentRef, Token, document_key
 from topics.registry import documents_of
 
 NOTE_SECONDS = 1.0  # a client is not kept waiting longer for what is best effort
 REST_SECONDS = 5.0
-_PARAMETERS = ("title", "uri", "published_at", "access", "metadata")
+PARAMETERS = ("title", "uri", "published_at", "access", "metadata")
 _log = logger("gateway.intake")
+T = TypeVar("T")
 
 
 def read_parameters(query: MultiDict[Any], max_metadata_keys: int) -> dict[str, bytes]:
     """Kafka headers from the query parameters beside a body; 422 names the parameter that is wrong."""
-    if unknown := sorted(set(query) - set(_PARAMETERS)):
-        raise invalid(f"unknown parameter; known are {', '.join(_PARAMETERS)}", parameter=unknown[0])
     headers: dict[str, bytes] = {}
     if (title := query.get("title")) is not None:
-        headers[TITLE] = title.encode()
+        headers[TITLE] = (_checked("title", lambda: check_title(title)) or "").encode()
     if (uri := query.get("uri")) is not None:
-        headers[URI] = uri.encode()
+        headers[URI] = (_checked("uri", lambda: check_uri(uri)) or "").encode()
     if access := query.getall("access", []):
-        if not all(access):
-            raise invalid("a principal is empty", parameter="access")
+        _checked("access", lambda: check_access(access))
         headers[ACCESS] = msgspec.json.encode(access)
     if (text := query.get("metadata")) is not None:
         headers[METADATA] = msgspec.json.encode(_metadata(text, max_metadata_keys))
@@ -57,10 +56,17 @@ def published_headers(beside: Mapping[str, bytes], traceparent: str) -> dict[str
     return {**beside, TRACEPARENT: traceparent.encode()}
 
 
+def _checked(parameter: str, check: Callable[[], T]) -> T:
+    try:
+        return check()
+    except Refused as refused:
+        raise invalid(refused.reason, parameter=parameter) from None
+
+
 def _metadata(text: str, max_keys: int) -> Metadata:
     try:
         metadata = msgspec.json.decode(text, type=Metadata)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise invalid(f"not a flat JSON object: {error}".replace("`", "'"), parameter="metadata") from None
     if errors := metadata_errors(metadata, max_keys):
         raise Problem("invalid", errors=[FieldError(e.detail, parameter="metadata") for e in errors])
@@ -72,7 +78,7 @@ def _millis(text: str) -> int:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         raise invalid("not an RFC 3339 time, e.g. 2026-01-31T12:00:00Z", parameter="published_at") from None
-    return millis((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return _checked("published_at", lambda: millis_of(moment))
 
 
 class DocumentDoor:

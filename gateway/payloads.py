@@ -5,6 +5,7 @@ client would be lost unseen.
 """
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +15,27 @@ from gateway.bodies import pointer
 from gateway.problems import FieldError
 from runtime.settings import Settings
 from topics.documents import Document, Metadata
+from topics.fields import (
+    MAX_METADATA_KEY,
+    MAX_METADATA_VALUE,
+    Refused,
+    check_access,
+    check_characters,
+    check_entry,
+    check_json_type,
+    check_text,
+    check_title,
+    check_uri,
+    is_date,
+    millis_of,
+)
 from topics.identity import IdentityError, Token
 from topics.queries import Condition, Filter, Lacking, Passage, Search
 
 LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
 MAX_FILTER_KEYS = 32
+MAX_ERRORS = 20  # fields that are told to be wrong in one answer
 MAX_TOKENS = 1024  # freshness tokens in one question: one per partition is what a client needs
-_MAX_WHOLE = 2**53  # the vector store keeps numbers as doubles
 
 
 class DocumentBody(Document, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -137,27 +152,70 @@ class JobView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def document_errors(document: Document | BulkLine, max_metadata_keys: int) -> list[FieldError]:
-    """What a document's types do not say."""
-    errors = metadata_errors(document.metadata, max_metadata_keys)
-    for place, principal in enumerate(document.access):
-        if not principal:
-            errors.append(FieldError("a principal is empty", pointer=pointer("access", str(place))))
+    """What a document's types do not say; the lane would refuse the same, when nobody listens any more."""
+    errors = _refusals("title", lambda: check_title(document.title))
+    errors += _refusals("uri", lambda: check_uri(document.uri))
+    errors += metadata_errors(document.metadata, max_metadata_keys)
+    if not (wrong := _principals(document.access)):
+        wrong = _refusals("access", lambda: check_access(document.access))
+    errors += wrong
+    errors += _refusals("media_type", lambda: check_json_type(document.media_type))
+    if (moment := document.published_at) is not None:
+        errors += _refusals("published_at", lambda: millis_of(moment))
+    if document.text is not msgspec.UNSET:
+        errors += _refusals("text", lambda: _check_words(str(document.text)))
     return errors
 
 
 def metadata_errors(metadata: Metadata, max_keys: int) -> list[FieldError]:
-    """Metadata must be few enough, named, and exact as the store's doubles."""
+    """Metadata must be few enough, named, and such as the store keeps unchanged."""
     errors = []
     if len(metadata) > max_keys:
         errors.append(FieldError(f"{len(metadata)} keys; at most {max_keys} are taken", pointer=pointer("metadata")))
     for key, value in metadata.items():
-        if not key:
-            errors.append(FieldError("a key is empty", pointer=pointer("metadata", key)))
-        if isinstance(value, int) and abs(value) > _MAX_WHOLE:
-            errors.append(
-                FieldError("beyond 2^53 it would lose digits: send it as a string", pointer=pointer("metadata", key))
-            )
+        errors += _refusals("metadata", lambda key=key, value=value: check_entry(key, value), key)  # type: ignore[misc]
+        if len(errors) >= MAX_ERRORS:
+            break
     return errors
+
+
+def _principals(access: list[str]) -> list[FieldError]:
+    errors = []
+    for place, principal in enumerate(access):
+        errors += _refusals("access", lambda principal=principal: check_access([principal]), str(place))  # type: ignore[misc]
+        if len(errors) >= MAX_ERRORS:
+            break
+    return errors
+
+
+def _refusals(field: str, check: Callable[[], Any], *below: str) -> list[FieldError]:
+    try:
+        check()
+    except Refused as refused:
+        return [FieldError(refused.reason, pointer=pointer(field, *below))]
+    return []
+
+
+def _check_condition(key: str, condition: Condition) -> None:
+    """Refuse what can never hold: a slip would look like an empty shelf."""
+    check_text("a filter key", key, MAX_METADATA_KEY, 1)
+    if condition == Condition():
+        raise Refused("no condition is given: say eq, ne, gt, gte, lt, lte, any or all")
+    for name in ("gt", "gte", "lt", "lte"):
+        bound = getattr(condition, name)
+        if isinstance(bound, str) and not is_date(bound):
+            raise Refused(f"{name} compares numbers and dates, as 2026-01-31 or 2026-01-31T12:00:00Z: {bound[:40]!r}")
+    if condition.any == []:
+        raise Refused("any of nothing never holds: name what to look for")
+    for text in (condition.eq, condition.ne, *(condition.any or ()), *(condition.all or ())):
+        if isinstance(text, str):
+            check_text("a filter value", text, MAX_METADATA_VALUE)
+
+
+def _check_words(text: str) -> None:
+    if not text.strip():
+        raise Refused('the text is empty; to delete a document use DELETE, or in bulk "deleted": true')
+    check_characters("text", text)
 
 
 def longest_timeout(settings: Settings) -> float:
@@ -173,6 +231,8 @@ def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
         errors.append(FieldError("the question is empty", pointer="/question"))
     elif len(body.question) > limits.max_question_chars:
         errors.append(FieldError(f"more than {limits.max_question_chars} characters", pointer="/question"))
+    else:
+        errors += _refusals("question", lambda: check_characters("the question", body.question))
     if body.k is not None and not 1 <= body.k <= limits.max_k:
         errors.append(FieldError(f"1 to {limits.max_k} passages can be asked for", pointer="/k"))
     if body.timeout is not None and not (math.isfinite(body.timeout) and 0 < body.timeout <= longest):
@@ -180,8 +240,7 @@ def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
     if len(body.filter) > MAX_FILTER_KEYS:
         errors.append(FieldError(f"at most {MAX_FILTER_KEYS} keys can be filtered on", pointer="/filter"))
     for key, condition in body.filter.items():
-        if condition == Condition():
-            errors.append(FieldError("no condition is given", pointer=pointer("filter", key)))
+        errors += _refusals("filter", lambda key=key, condition=condition: _check_condition(key, condition), key)  # type: ignore[misc]
     if len(body.at_least) > MAX_TOKENS:
         errors.append(FieldError(f"at most {MAX_TOKENS} tokens", pointer="/at_least"))
     for place, token in enumerate(body.at_least[:MAX_TOKENS]):

@@ -4,12 +4,13 @@
 pointer into the body.  A 500 means a bug of ours and is logged with its traceback; clients and outages never cause it.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 
 from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
 from gateway.ports import Expunged, RecordTooLarge
@@ -25,12 +26,14 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "The API key does not allow this"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "This address does not take that method"),
+    "timed-out": (408, "The request did not arrive in time"),
     "conflict": (409, "The request contradicts an earlier one"),
     "gone": (410, "The log no longer keeps this"),
     "too-large": (413, "The document is too large"),
     "unsupported-media-type": (415, "The content type is missing or not supported here"),
     "invalid": (422, "A field is not as it should be"),
     "busy": (429, "Too many questions are under way"),
+    "head-too-large": (431, "The request's headers are too large"),
     "internal": (500, "A bug in the gateway"),
     "job-failed": (502, "The question was taken but could not be answered"),
     "unavailable": (503, "A system behind the gateway is away"),
@@ -121,6 +124,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("gone", str(error))
         case IdentityError():
             return invalid(str(error))
+        case NotFoundException():
+            return Problem("not-found", "this address is not known here; /docs shows those that are")
         case HTTPException() if error.status_code in _BY_STATUS and error.status_code != 500:
             return Problem(_BY_STATUS[error.status_code], error.detail, headers=error.headers)
         case HTTPException() if 400 <= error.status_code < 500:
@@ -128,11 +133,21 @@ def problem_of(error: Exception) -> Problem:
     return Problem("internal")
 
 
+def _methods(request: Request[Any, Any, Any]) -> str:
+    """What the address takes; the router knows, and does not say."""
+    path = request.scope["path"].rstrip("/") or "/"
+    fitting = [r for r in request.app.routes if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", r.path), path)]
+    return ", ".join(sorted({method for route in fitting for method in getattr(route, "methods", ())}))
+
+
 def respond(request: Request[Any, Any, Any], error: Exception, hide: Callable[[str], str] = str) -> Response[bytes]:
     """Exception handler of the whole application; ``hide`` takes secrets out of what is said."""
     problem = problem_of(error)
     if problem.status == 500:
         _log.error("unexpected error", method=request.method, path=str(request.scope.get("path")), exc_info=error)
+    if problem.status == 405:
+        taken = _methods(request)
+        problem.detail, problem.headers["Allow"] = f"use {taken}", taken
     headers = dict(problem.headers)
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))

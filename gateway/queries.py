@@ -10,7 +10,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.attempts import Emission
-from gateway.bodies import JSON, content_type, decode_json, read_body
+from gateway.bodies import JSON, check_parameters, content_type, decode_json, read_body
 from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import json_response
@@ -33,7 +33,7 @@ _CALLER = (
     Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent."),
     Parameter("Freshet-Principals", "header", "Who asks: principals, comma-separated."),
 )
-_PROBLEMS = ("malformed", "unsupported-media-type", "too-large", "invalid", "busy", "unavailable")
+_PROBLEMS = ("malformed", "timed-out", "unsupported-media-type", "too-large", "invalid", "busy", "unavailable")
 _JOB = Parameter("job_id", "path", "The job's id.")
 
 
@@ -96,6 +96,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers
         """Take a question in and publish it; gives the job and the milliseconds that publishing took."""
         caller = callers.of(request)
         content_type(request, (JSON,))
+        check_parameters(request)
         body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
         if errors := question_errors(body, settings):
             raise Problem("invalid", errors=errors)
@@ -189,13 +190,14 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers
                 scope="read",
                 gives={200: {JSON: JobView}},
                 parameters=(_JOB, _CALLER[0]),
-                problems=("not-found", "gone", "busy", "unavailable"),
+                problems=("not-found", "gone", "invalid", "busy", "unavailable"),
             )
         },
     )
     async def get_query(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
         """Tell how a job stands, with its answer or the passages so far."""
         caller = callers.of(request)
+        check_parameters(request)
         return json_response(view(await desk.find(job_id, caller.tenant, caller.proven)), 200)
 
     @get(
@@ -215,6 +217,7 @@ def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers
         `accepted`, `retrieving`, `passages`, `generating`, `token`, `restarted`, then `answer` or `error`.
         """
         caller = callers.of(request)
+        check_parameters(request)
         after = last_event_id(request.headers.get("last-event-id"))
         job = await desk.find(job_id, caller.tenant, caller.proven)
         if after is not None and job.final_offset is not None and after >= job.final_offset:

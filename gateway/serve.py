@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from gateway.app import Gateway, create_app
+from gateway.connection import Connection
 from gateway.kafka_log import KafkaLog
 from runtime import logs
 from runtime.settings import Settings, SettingsError
@@ -53,6 +54,7 @@ def run(settings: Settings) -> None:
     app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings))
     config = uvicorn.Config(
         app,
+        http=Connection,
         host=settings.gateway.host,
         port=settings.gateway.port,
         access_log=False,

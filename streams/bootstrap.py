@@ -167,7 +167,7 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from streams.documents.view import View
-    from streams.queries.events import OnRefusedQuery
+    from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.keyword_view import KeywordView, Listening
     from streams.queries.legs import Legs
     from streams.queries.manifests import Manifests
@@ -178,7 +178,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
     manifests, keywords = Manifests(build.manifest_store(settings)), None
-    ports, beside = list[Port](), [encoder.load]
+    ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     if settings.queries.tail:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
@@ -198,8 +198,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,
-        record_step=stage.step,
-        on_refused=OnRefusedQuery("retrieve", clock),
+        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run],
@@ -207,7 +207,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
 
 
 async def _generate(settings: Settings, publish: Publish) -> Stage:
-    from streams.queries.events import OnRefusedQuery
+    from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
 
     clock = SystemClock()
@@ -216,8 +216,8 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
-        record_step=stage.step,
-        on_refused=OnRefusedQuery("generate", clock),
+        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         ports=[Port(model.name, model.open, model.close) for model in models],
     )

@@ -1,8 +1,8 @@
 """Kafka headers: what a hop needs to know before it reads the value."""
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ TRACEPARENT = "traceparent"
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _LAST_PARTITION = 65_535  # what fits a job id
 
+T = TypeVar("T")
 Headers: TypeAlias = Mapping[str, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
 
@@ -66,22 +67,30 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, headers: Headers) -> "Hop":
         """Read back; ``ValueError`` names a header that is missing or malformed."""
-        try:
-            return cls(
-                job_id=headers[JOB].decode(),
-                deadline=_within(headers, DEADLINE, _LAST_MS),
-                reply_partition=_within(headers, REPLY_PARTITION, _LAST_PARTITION),
-                tenant=check_tenant(headers.get(TENANT, DEFAULT_TENANT.encode()).decode()),
-                principals=msgspec.json.decode(headers.get(PRINCIPALS, b"[]"), type=list[str]),
-                traceparent=headers.get(TRACEPARENT, b"").decode() or None,
-            )
-        except KeyError as missing:
-            raise ValueError(f"header {missing.args[0]} is missing") from None
+        return cls(
+            job_id=_field(headers, JOB, bytes.decode),
+            deadline=_field(headers, DEADLINE, lambda value: _within(value, _LAST_MS)),
+            reply_partition=_field(headers, REPLY_PARTITION, lambda value: _within(value, _LAST_PARTITION)),
+            tenant=_field(headers, TENANT, lambda value: check_tenant(value.decode()), DEFAULT_TENANT),
+            principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
+            traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
+        )
 
 
-def _within(headers: Headers, name: str, last: int) -> int:
-    """A header's number; one that is out of bounds would overflow far from here."""
-    value = int(headers[name])
+def _field(headers: Headers, name: str, read: Callable[[bytes], T], *otherwise: T) -> T:
+    if name not in headers:
+        if otherwise:
+            return otherwise[0]
+        raise ValueError(f"header {name} is missing")
+    try:
+        return read(headers[name])
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        raise ValueError(f"header {name} is not as a gateway writes it: {headers[name][:40]!r}") from None
+
+
+def _within(text: bytes, last: int) -> int:
+    """A number; one that is out of bounds would overflow far from here."""
+    value = int(text)
     if not 0 <= value <= last:
-        raise ValueError(f"header {name} is not between 0 and {last}")
+        raise ValueError(f"not between 0 and {last}")
     return value

@@ -69,7 +69,8 @@ def judge(found: Found, journal: Journal, limit: int, force: bool = False) -> Ch
         if known is None:
             return Left(found.doc_id, "empty")
         return Left(found.doc_id, "has become empty: its last version stays until the file is removed", failed=True)
-    digest = hashlib.sha256(body).hexdigest()
+    said = f"{found.media_type}\0".encode() if ";" in found.media_type else b""  # another charset is another text
+    digest = hashlib.sha256(said + body).hexdigest()
     if known is not None and known.digest == digest and not force:
         return Unchanged(found, digest, moved=known.base != found.base)
     return Changed(found, body, digest)

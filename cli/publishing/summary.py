@@ -50,6 +50,8 @@ class Summary:
     def print(self, console: Console) -> None:
         """Counts, then reasons."""
         console.print(self.line())
+        if not (self.published or self.deleted or self.unchanged or self.left or self.failed):
+            console.print("  nothing to publish: there are no files")
         for reason, count in Counter(self.left.values()).most_common():
             console.print(f"  {count} skipped: {reason}", markup=False, soft_wrap=True)
         for reason, count in Counter(self.failed.values()).most_common():

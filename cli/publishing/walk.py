@@ -7,6 +7,7 @@ the file; a link to a folder is not followed, so links cannot lead in circles or
 import errno
 import fnmatch
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,8 +45,8 @@ class Filters:
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         """``ValueError`` names a pattern that is none."""
         include = list(include)
-        self._include = GitIgnoreSpec.from_lines(include) if include else None
-        self._exclude = GitIgnoreSpec.from_lines(exclude)
+        self._include = _patterns(include) if include else None
+        self._exclude = _patterns(exclude)
 
     def excludes_folder(self, relative: str) -> bool:
         return self._exclude.match_file(f"{relative}/")
@@ -57,6 +58,13 @@ class Filters:
         if self._include is not None and not self._include.match_file(relative):
             return "not included"
         return None
+
+
+def _patterns(lines: Iterable[str]) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error) as error:
+        raise ValueError(f"--include and --exclude take patterns as in a .gitignore: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ def is_external(user: Mapping[str, str]) -> bool:
     return user.get("STACK", "").strip().lower() == "external"
 
 
+def is_proxied(user: Mapping[str, str]) -> bool:
+    """Whether the systems are ours, and some are reached through what stands in front of them."""
+    return user.get("STACK", "").strip().lower() == "proxied"
+
+
 def addresses(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
     """Where the five systems are: on loopback, or where the user says."""
     if is_external(user):
@@ -44,7 +49,8 @@ def addresses(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
             raise MissingAddress(f"STACK=external needs {', '.join(missing)}")
         return {name: user[name] for name in EXTERNAL_ADDRESSES}
     of = ports.kafka, ports.weaviate, ports.weaviate_grpc, ports.redis_state, ports.redis_cache
-    return addresses_at(*(f"127.0.0.1:{port}" for port in of))
+    own = addresses_at(*(f"127.0.0.1:{port}" for port in of))
+    return {name: user.get(name) or at for name, at in own.items()} if is_proxied(user) else own
 
 
 def addresses_at(kafka: str, weaviate: str, weaviate_grpc: str, redis_state: str, redis_cache: str) -> dict[str, str]:

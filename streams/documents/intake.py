@@ -10,27 +10,33 @@ what the JSON leaves out, so that an access list in a header is never dropped un
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
-from streams.documents.fields import check_access, check_characters, check_metadata, check_title, check_uri
 from streams.documents.refused import Refused
 from streams.documents.text.charsets import decode_text, meta_charset
 from streams.documents.text.kinds import check_kind
 from streams.documents.text.parse import PARSERS
 from topics.codec import schema_of
 from topics.documents import Document, DocumentHead
+from topics.fields import (
+    check_access,
+    check_characters,
+    check_json_type,
+    check_metadata,
+    check_millis,
+    check_title,
+    check_uri,
+    millis_of,
+)
 from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, SCHEMA, TITLE, URI
-from topics.media_types import HTML, IN_JSON, READ, SEEN_AS, TEXTS
+from topics.media_types import HTML, READ, SEEN_AS, TEXTS
 
 T = TypeVar("T")
 
 JSON = "application/json"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"']{1,80})", re.IGNORECASE)
 
 
@@ -63,8 +69,8 @@ def read_document(
 ) -> SourceDocument:
     """The document in one record of ``documents``; :class:`Refused` tells the producer what to change."""
     schema = headers.get(SCHEMA)
-    if schema is not None and schema.decode("utf-8", "replace") != schema_of(Document):
-        raise Refused(f"header {SCHEMA} says {schema[:80]!r}: only {schema_of(Document)} is known here")
+    if schema is not None and (said := schema.decode("utf-8", "replace")) != schema_of(Document):
+        raise Refused(f"header {SCHEMA} says {said[:80]!r}: only {schema_of(Document)} is known here")
     declared, body = _header(headers, CONTENT_TYPE), None
     beside = _Inbound(
         text="",
@@ -76,7 +82,15 @@ def read_document(
     media_type, charset = _content_type(declared or JSON)
     if media_type == JSON:
         hint = "" if declared else "; a raw body needs a content-type header"
-        document = _parse("value", decode_text(value, charset, "value"), _Inbound, hint)
+        if not value.strip():
+            raise Refused("value is empty: a null value deletes a document, an empty one does not")
+        try:
+            text = decode_text(value, charset, "value")
+        except Refused:
+            if declared:
+                raise
+            raise Refused("value is not JSON in UTF-8" + hint) from None
+        document = _parse("value", text, _Inbound, hint)
     elif SEEN_AS.get(media_type) in TEXTS:
         check_kind(value, media_type)
         if charset is None and SEEN_AS[media_type] == HTML:
@@ -88,9 +102,8 @@ def read_document(
     else:
         raise Refused(f"content-type {media_type[:80]!r} is not supported: use {JSON} or {', '.join(READ)}")
     kind = SEEN_AS.get(_content_type(document.media_type)[0], "")
-    if media_type == JSON and kind not in IN_JSON:
-        how = "send its bytes with that content-type" if kind else f"use {', '.join(sorted(IN_JSON))}"
-        raise Refused(f"media_type {document.media_type[:80]!r} cannot be in JSON: {how}")
+    if media_type == JSON:
+        check_json_type(document.media_type)
     check_characters("text", document.text)
     if body is None and kind not in PARSERS:
         body = document.text.encode()
@@ -139,15 +152,10 @@ def _content_type(header: str) -> tuple[str, str | None]:
 
 def _published_at(stated: datetime | None, header: str | None, timestamp_ms: int) -> int:
     if stated is not None:
-        moment = stated if stated.tzinfo else stated.replace(tzinfo=UTC)
-        millis = (moment - _EPOCH) // _MILLISECOND
-    elif header is not None:
-        digits = header.strip()
-        if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
-            raise Refused(f"header {PUBLISHED_AT} is {header[:40]!r}: milliseconds since 1970 are meant")
-        millis = int(digits)
-    else:
+        return millis_of(stated)
+    if header is None:
         return max(timestamp_ms, 0)  # Kafka's own "no timestamp" is -1
-    if not 0 <= millis <= _LAST_MS:
-        raise Refused("published_at lies outside the years 1970 to 9999")
-    return millis
+    digits = header.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+        raise Refused(f"header {PUBLISHED_AT} is {header[:40]!r}: milliseconds since 1970 are meant")
+    return check_millis(int(digits))

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from runtime.clock import Clock, millis
-from streams.outcome import Output, Record, RefusedStatus
+from streams.outcome import Outcome, Output, Record, RecordStep, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import encode, schema_header
-from topics.headers import Hop
+from topics.headers import REPLY_PARTITION, Hop
 from topics.queries import AnswerEvent, EventType, StageName
 
 
@@ -41,15 +41,33 @@ class Teller:
         return self.event("error", {"reason": reason, "message": message})
 
 
-class OnRefusedQuery:
-    """Ends the job of a refused record, where it can be told which that was."""
+def replying_to(partitions: int, step: RecordStep) -> RecordStep:
+    """The step, for questions whose reply partition there is: an answer to any other would end the process."""
 
-    def __init__(self, stage: StageName, clock: Clock) -> None:
-        self._stage, self._clock = stage, clock
+    async def checked(record: Record) -> Outcome:
+        given = record.headers.get(REPLY_PARTITION, b"0")
+        if given.isdigit() and not _there(given, partitions):
+            return Refuse(f"header {REPLY_PARTITION} is {given[:40]!r}: `answers` has {partitions}", "undecodable")
+        return await step(record)
+
+    return checked
+
+
+def _there(partition: bytes, partitions: int) -> bool:
+    return len(partition) < 10 and int(partition) < partitions
+
+
+class OnRefusedQuery:
+    """Ends the job of a refused record, where it can be told which that was and where its answer goes."""
+
+    def __init__(self, stage: StageName, clock: Clock, partitions: int) -> None:
+        self._stage, self._clock, self._partitions = stage, clock, partitions
 
     async def __call__(self, record: Record, status: RefusedStatus, reason: str) -> list[Output]:
         try:
             hop = Hop.of(record.headers)
         except (ValueError, msgspec.MsgspecError):
+            return []
+        if hop.reply_partition >= self._partitions:
             return []
         return [Teller(hop, self._stage, self._clock).error(status, reason)]

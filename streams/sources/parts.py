@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from runtime.sources import Path, PathError, Source
-from streams.documents.fields import check_access, check_metadata, check_title, check_uri
 from streams.documents.refused import Refused
 from streams.sources.rows import Row, hint
 from topics.documents import Document
+from topics.fields import check_access, check_metadata, check_title, check_uri
 from topics.identity import DEFAULT_TENANT, DocumentRef, IdentityError, check_doc_id, check_tenant
 
 T = TypeVar("T")

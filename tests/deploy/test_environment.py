@@ -38,6 +38,13 @@ def test_external_addresses_are_the_users() -> None:
     assert {name: settings[name] for name in EXTERNAL_ADDRESSES} == {name: user[name] for name in EXTERNAL_ADDRESSES}
 
 
+def test_what_stands_in_front_of_a_server_is_used_in_its_place() -> None:
+    """With STACK=proxied the addresses that are given win, and the others are the stack's own."""
+    settings = local_environment(Ports(9000), {"STACK": "proxied", "FRESHET_WEAVIATE_URL": "http://127.0.0.1:9090"})
+    assert settings["FRESHET_WEAVIATE_URL"] == "http://127.0.0.1:9090"
+    assert settings["FRESHET_WEAVIATE_GRPC"] == "127.0.0.1:9024"
+
+
 def test_a_missing_external_address_is_named() -> None:
     """STACK=external without an address says which one is missing."""
     with pytest.raises(MissingAddress, match="FRESHET_REDIS_CACHE_URL"):

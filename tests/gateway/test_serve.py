@@ -12,6 +12,7 @@ import uvicorn
 from connectors.memory.manifests import MemoryManifests
 from gateway import sse
 from gateway.app import create_app
+from gateway.connection import Connection
 from gateway.memory_log import MemoryLog
 from gateway.serve import Server
 from runtime.settings import Settings
@@ -32,7 +33,10 @@ class Running:
 async def running(door: Settings, log: MemoryLog) -> AsyncIterator[Running]:
     """The application, served."""
     app = create_app(door, MemoryManifests(), log)
-    server = Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5), app)
+    server = Server(
+        uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5),
+        app,
+    )
     serving = asyncio.create_task(server._serve())  # `serve` would take the signals of the test run
     await eventually(lambda: server.started)
     yield Running(log, server, serving)

@@ -73,6 +73,11 @@ def meta_charset(body: bytes) -> str | None:
     return found[1].decode("ascii") if found else None
 
 
+def is_charset(name: str) -> bool:
+    """Whether it is a charset that documents are read in."""
+    return _codec(name) is not None
+
+
 def _codec(charset: str) -> str | None:
     try:
         codec = codecs.lookup(charset).name
@@ -90,4 +95,5 @@ def _decode(body: bytes, charsets: list[str], name: str, declared: str | None = 
             place = error.start
     tried = " nor ".join(charsets)
     unknown = f" (declared {declared[:40]!r}: unknown here)" if declared and not _codec(declared) else ""
-    raise Refused(f"{name} is not {tried} at byte {place}{unknown}: declare its charset in the content-type")
+    how = "declare its charset in the content-type (`freshet publish --charset`)"
+    raise Refused(f"{name} is not {tried} at byte {place}{unknown}: {how}")

@@ -1,11 +1,16 @@
-"""Bounds of what stands beside a document's text: title, uri, metadata, access."""
+"""Bounds of a document's fields, one definition for whoever takes documents in: the door, the lane, the map.
+
+What breaks them is refused with a sentence that says what to change.
+"""
 
 import math
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streams.documents.refused import Refused
 from topics.documents import Metadata, MetadataValue
 from topics.identity import PUBLIC
+from topics.media_types import IN_JSON, SEEN_AS
 
 MAX_TITLE = 1000
 MAX_URI = 2048
@@ -15,6 +20,18 @@ MAX_METADATA_LIST = 256
 MAX_ACCESS = 1024
 MAX_PRINCIPAL = 256
 _MAX_WHOLE = 2**53  # the vector store keeps numbers as doubles: larger ones would come back changed
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
+
+
+class Refused(ValueError):
+    """A document that can never be indexed as it is; ``reason`` is a sentence that names what is wrong."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def check_text(field: str, value: str, longest: int, shortest: int = 0) -> str:
@@ -58,9 +75,13 @@ def check_metadata(value: dict[str, Any] | None, max_keys: int) -> Metadata:
         return {}
     if len(value) > max_keys:
         raise Refused(f"metadata has {len(value)} keys: at most {max_keys} are allowed")
-    for key in value:
-        check_text("a metadata key", key, MAX_METADATA_KEY, 1)
-    return {key: _check_value(f"metadata {key!r}", item) for key, item in value.items()}
+    return {key: check_entry(key, item) for key, item in value.items()}
+
+
+def check_entry(key: str, value: Any) -> MetadataValue:
+    """The value of one key."""
+    check_text("a metadata key", key, MAX_METADATA_KEY, 1)
+    return _check_value(f"metadata {key!r}", value)
 
 
 def _check_value(field: str, value: Any) -> MetadataValue:
@@ -87,6 +108,37 @@ def _check_value(field: str, value: Any) -> MetadataValue:
             raise Refused(f"{field} is null: leave the key out instead")
         case _:
             raise Refused(f"{field} is nested: use strings, numbers, booleans and lists of strings")
+
+
+def check_json_type(stated: str) -> None:
+    """Refuse a media type that cannot stand in JSON, where there are characters only."""
+    kind = SEEN_AS.get(stated.partition(";")[0].strip().lower())
+    if kind not in IN_JSON:
+        how = "send its bytes with that content-type" if kind else f"use {', '.join(sorted(IN_JSON))}"
+        raise Refused(f"media_type {stated[:80]!r} cannot be in JSON: {how}")
+
+
+def millis_of(moment: datetime) -> int:
+    """A time as milliseconds since 1970, UTC where it names no zone."""
+    return check_millis(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND)
+
+
+def check_millis(millis: int) -> int:
+    """The milliseconds, if they lie within the years that stores and languages can tell."""
+    if not 0 <= millis <= _LAST_MS:
+        raise Refused("published_at lies outside the years 1970 to 9999")
+    return millis
+
+
+def is_date(text: str) -> bool:
+    """Whether it is an RFC 3339 date or date-time, which metadata may be and ranges compare."""
+    if not _DATE.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text.upper())
+    except ValueError:  # the 30th of February, the 60th second
+        return False
+    return True
 
 
 def check_access(value: list[Any] | None) -> list[str]:

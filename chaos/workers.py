@@ -1,0 +1,26 @@
+"""Workers of a campaign's own in place of those that the stack runs."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from deploy.local.own_stack import OwnStack, process_environment
+from deploy.local.programs import ROOT
+
+STOP_SECONDS = 20
+
+
+@contextmanager
+def in_place_of(name: str, command: Sequence[str], stack: OwnStack) -> Iterator[None]:
+    """Stop a worker and run this command instead, until the block ends."""
+    stack.stop(name)
+    child = subprocess.Popen(command, cwd=ROOT, env=process_environment(stack.environment))
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
