@@ -13,11 +13,13 @@ ALIKE: Final = 0.9  # share of three-word sequences that two texts have in commo
 _WORD = re.compile(r"\w+")
 
 
-def fold(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """The best of each kind, in order."""
+def fold(ranked: Sequence[Ranked], most: int) -> list[Ranked]:
+    """The best of each kind, in order, until there are ``most``: what comes behind is not looked at."""
     kept: list[Ranked] = []
     seen: list[frozenset[tuple[str, ...]]] = []
     for each in ranked:
+        if len(kept) == most:
+            break
         shingles = _shingles(each.hit.text)
         if not any(_alike(shingles, other) for other in seen):
             kept.append(each)
@@ -31,4 +33,7 @@ def _shingles(text: str) -> frozenset[tuple[str, ...]]:
 
 
 def _alike(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
-    return len(one & other) >= ALIKE * len(one | other)
+    if min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
+        return False  # so different in length cannot be alike: nearly all pairs end here
+    same = len(one & other)
+    return same >= ALIKE * (len(one) + len(other) - same)

@@ -77,7 +77,7 @@ class Search:
                 break
             await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to
         settled = {leg: [h for h in hits if h.ref not in checked.moved] for leg, hits in checked.legs.items()}
-        ranked = fold(fuse(settled, self._weights))[: question.k]
+        ranked = fold(fuse(settled, self._weights), question.k)
         if checked.moved:
             asked.degraded["unsettled"] = None
         passages = [self._passage(each, checked.seen[each.hit.id], explain=question.explain) for each in ranked]
