@@ -14,7 +14,7 @@ class Looked(Hit):
     """A hit that may not be looked at."""
 
     @property
-    def text(self) -> str:  # type: ignore[override]
+    def text(self) -> str:
         raise AssertionError("it lies behind the last place")
 
 
