@@ -9,8 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from connectors import build
+from connectors.encoders import select
 from connectors.ports import Encoder, Vectors
+from runtime.settings import Encoder as EncoderSettings
 from runtime.settings import Settings
 from streams.worker import run
 
@@ -32,12 +33,12 @@ class SlowEncoder:
 
 def main(stage: str, factor: Path) -> None:
     """Run the stage's worker."""
-    whole = build.encoder
+    whole = select.open_encoder
 
-    async def slowed(settings: Settings) -> Encoder:
+    async def slowed(settings: EncoderSettings) -> Encoder:
         return SlowEncoder(await whole(settings), factor)
 
-    build.encoder = slowed
+    select.open_encoder = slowed
     run(stage, Settings.from_env())
 
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from connectors.encoders.select import open_encoder
+from connectors.encoders import select
 from connectors.encoders.weights import resolve
 from connectors.errors import Transient
 from connectors.ports import Encoder, Vectors
@@ -20,7 +20,7 @@ class LoadingEncoder:
     def __init__(self, settings: EncoderSettings) -> None:
         weights = resolve(settings.model)
         self.model, self.dimension, self.backend = weights.model_id, weights.dimension, "loading"
-        self._loading = asyncio.ensure_future(open_encoder(settings))
+        self._loading = asyncio.ensure_future(select.open_encoder(settings))
 
     async def open(self) -> None:
         """Wait for it a moment, so that a start is degraded only where loading takes long."""
