@@ -23,6 +23,7 @@ from topics.spec import TopicSpec
 
 if TYPE_CHECKING:
     from connectors.kafka.producer import KafkaProducer
+    from connectors.rerankers.cross_encoder import CrossEncoderReranker
 
 
 def manifest_store(settings: Settings) -> ManifestStore:
@@ -116,6 +117,14 @@ async def encoder(settings: Settings) -> Encoder:
     from connectors.encoders.select import open_encoder
 
     return await open_encoder(settings.encoder)
+
+
+def reranker(settings: Settings) -> "CrossEncoderReranker | None":
+    if settings.rerank.model is None:
+        return None
+    from connectors.rerankers.cross_encoder import CrossEncoderReranker
+
+    return CrossEncoderReranker(settings.rerank.model)
 
 
 def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:

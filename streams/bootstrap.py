@@ -171,6 +171,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.keyword_view import KeywordView, Listening
     from streams.queries.legs import Legs
     from streams.queries.manifests import Manifests
+    from streams.queries.rerank import Rerank
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
 
@@ -193,7 +194,12 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         beside += [tail.run, manifests.probe]
     legs = Legs(encoder, store, keywords)
     ports += [Port("store", legs.open, legs.close), Port("manifests", manifests.open, manifests.close)]
-    search = Search(settings.queries, settings.documents.stale_after, legs, clock)
+    rerank = None
+    if (reranker := build.reranker(settings)) is not None:
+        rerank = Rerank(reranker, settings.rerank.candidates)
+        ports.append(Port("reranker", _at_once, reranker.close))
+        beside.append(reranker.load)
+    search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank)
     stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock)
     return Stage(
         name="retrieve",

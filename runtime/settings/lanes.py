@@ -109,3 +109,12 @@ class Keyword(Branch):
     dir: Path | None = Field(
         None, description="Where indexes are kept; default is the user's cache. A lost one is built anew from the log."
     )
+
+
+class Rerank(Branch):
+    """Re-ranking by a cross-encoder."""
+
+    model: str | None = Field(
+        None, description="A sentence-transformers cross-encoder: name, or path of its folder. None: no re-ranking."
+    )
+    candidates: int = Field(20, ge=2, le=200, description="Passages that are judged for one question.")

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from runtime.settings.branch import PREFIX, Branch, SettingsError
-from runtime.settings.lanes import Documents, Encoder, Keyword, Queries
+from runtime.settings.lanes import Documents, Encoder, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.sources import Source, read_sources
@@ -27,6 +27,7 @@ class Settings(Branch):
     documents: Documents = Documents()
     queries: Queries = Queries()
     keyword: Keyword = Keyword()
+    rerank: Rerank = Rerank()
     llm: Llm = Llm()
     gateway: Gateway = Gateway()
     api: Api = Api()

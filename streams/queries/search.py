@@ -19,6 +19,7 @@ from streams.queries.fuse import Ranked, fuse
 from streams.queries.laps import Laps
 from streams.queries.legs import KEYWORD, VECTOR, Asked, Legs
 from streams.queries.manifests import Reading
+from streams.queries.rerank import RERANK, Rerank
 from topics.headers import Hop
 from topics.identity import DocumentRef
 from topics.queries import Passage, Question
@@ -26,6 +27,7 @@ from topics.queries import Passage, Question
 TRIES: Final = 10  # searches for one question while documents among its hits keep changing
 OVERFETCH: Final = 3  # hits asked for per passage wanted: some are garbage that clean-up has yet to delete
 LOOKS: Final = 4  # searches more for hits that do not count: garbage, or lost to flips, which may follow one another
+RERANK_SHARE: Final = 0.5  # of the time that is left when passages are there; the rest is for the answer
 CLOCK_STEP: Final = 0.002  # seconds: flips are dated in whole milliseconds
 
 
@@ -50,7 +52,10 @@ class _Checked:
 class Search:
     """Searches for all questions of a worker."""
 
-    def __init__(self, settings: Queries, stale_after: float, legs: Legs, clock: Clock) -> None:
+    def __init__(
+        self, settings: Queries, stale_after: float, legs: Legs, clock: Clock, rerank: Rerank | None = None
+    ) -> None:
+        self._rerank = rerank
         self._settings, self._stale_after, self._legs, self._clock = settings, stale_after, legs, clock
         self._weights = (
             {VECTOR: settings.vector_weight, KEYWORD: settings.keyword_weight}
@@ -66,6 +71,8 @@ class Search:
         """
         asked = Asked(question, hop, min(self._settings.search_timeout, hop.remaining(self._clock.now())), laps)
         limit, looks = question.k * OVERFETCH, 0
+        if self._rerank is not None and question.rerank:
+            limit = max(limit, self._rerank.candidates)
         for _ in range(TRIES):
             checked = await self._look(asked, limit, manifests)
             again = checked.again and looks < LOOKS
@@ -77,11 +84,22 @@ class Search:
                 break
             await asyncio.sleep(CLOCK_STEP)  # the next search must not begin within the step that a flip is dated to
         settled = {leg: [h for h in hits if h.ref not in checked.moved] for leg, hits in checked.legs.items()}
-        ranked = fold(fuse(settled, self._weights), question.k)
+        ranked = await self._rank(asked, settled)
         if checked.moved:
             asked.degraded["unsettled"] = None
         passages = [self._passage(each, checked.seen[each.hit.id], explain=question.explain) for each in ranked]
         return Found(passages, list(asked.degraded))
+
+    async def _rank(self, asked: Asked, legs: Mapping[str, Sequence[Hit]]) -> list[Ranked]:
+        question, rerank = asked.question, self._rerank if asked.question.rerank else None
+        ranked = fold(fuse(legs, self._weights), max(question.k, rerank.candidates if rerank else 0))
+        if rerank is not None:
+            with asked.laps.taking(RERANK):
+                left = asked.hop.remaining(self._clock.now()) * RERANK_SHARE
+                ranked, lacks = await rerank.order(question.question, ranked, left)
+            if lacks:
+                asked.degraded[lacks] = None
+        return ranked[: question.k]
 
     async def _look(self, asked: Asked, limit: int, manifests: Reading) -> _Checked:
         began = time.monotonic()
