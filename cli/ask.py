@@ -2,18 +2,28 @@
 
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from cli.door import Door, DoorError
 from cli.environment import read_settings
 
 console = Console(highlight=False)
+
+
+class Search(StrEnum):
+    """Ways of searching."""
+
+    hybrid = "hybrid"
+    vector = "vector"
+    keyword = "keyword"
 
 
 @dataclass(slots=True)
@@ -23,6 +33,7 @@ class Told:
     question: str
     stages: list[tuple[str, float]] = field(default_factory=list)  # name, ms since asked
     text: str = ""
+    passages: list[dict[str, Any]] = field(default_factory=list)
     answer: dict[str, Any] | None = None
     error: str | None = None
 
@@ -32,6 +43,8 @@ class Told:
             self.stages.append((name, ms))
         if name == "restarted":
             self.text = ""
+        elif name == "passages":
+            self.passages = data["passages"]
         elif name == "token":
             self.text += data["text"]
         elif name == "answer":
@@ -69,6 +82,19 @@ def _receipt(answer: dict[str, Any]) -> Text:
     return Text(f"{timings}  ·  {answer['model']}, generation {answer['generation']}{degraded}", "dim")
 
 
+def _explanation(passages: list[dict[str, Any]]) -> Table:
+    """Why each passage stands where it does."""
+    names = list(dict.fromkeys(name for passage in passages for name in passage.get("scores", {})))
+    table = Table("passage", *names, "words", title="passages, best first", title_justify="left")
+    for passage in passages:
+        scores = passage.get("scores", {})
+        cells = [f"{scores[name]:.4g}" if name in scores else "" for name in names]
+        where = " > ".join(filter(None, (passage.get("title") or passage["doc_id"], passage.get("section"))))
+        words = f"{passage['words']:.0%}" if passage.get("words") is not None else ""
+        table.add_row(where, *cells, words)
+    return table
+
+
 def ask_live(door: Door, question: str, out: Console, **body: Any) -> Told:
     """Ask and draw what comes back as it comes."""
     told = Told(question)
@@ -86,13 +112,17 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int, typer.Option(help="Passages to look at.", min=1)] = 5,
     at_least: Annotated[list[str] | None, typer.Option(help="Freshness token: wait until the index has it.")] = None,
+    search: Annotated[Search, typer.Option(help="Both searches, or one of them.")] = Search.hybrid,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each passage.")] = False,
 ) -> None:
     """Ask a question and watch the answer come."""
     try:
         with Door(read_settings()) as door:
-            told = ask_live(door, question, console, k=k, at_least=at_least or [])
+            told = ask_live(door, question, console, k=k, at_least=at_least or [], search=search.value, explain=explain)
     except DoorError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None
+    if explain and told.passages:
+        console.print(_explanation(told.passages))
     if told.error or told.answer is None:
         raise typer.Exit(1)
