@@ -14,7 +14,7 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import KeywordTable
+from connectors.search_ports import HotCache, KeywordTable
 from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
@@ -56,6 +56,12 @@ def keyword_table(settings: Settings) -> KeywordTable:
     folder = settings.keyword.dir or user_cache_path("freshet") / "keywords"
     own = folder / settings.kafka.prefix / settings.documents.generation / settings.worker.slot
     return TantivyIndex(own, settings.keyword.language)
+
+
+def hot_cache(settings: Settings) -> HotCache:
+    from connectors.caches.redis_hot import RedisHotCache
+
+    return RedisHotCache(settings)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:

@@ -117,6 +117,14 @@ class Reranker(Protocol):
         """How well each text answers the question, in [0, 1] and in order; never blocks the loop."""
 
 
+@dataclass(frozen=True, slots=True)
+class HotState:
+    """How much a hot cache holds; ``size`` in bytes of values."""
+
+    entries: int
+    size: int
+
+
 class HotCache(Protocol):
     """Values by key for a few minutes, the last so many.  May forget at any time.
 
@@ -132,14 +140,22 @@ class HotCache(Protocol):
     async def put(self, key: str, value: bytes, documents: Sequence[DocumentRef]) -> None:
         """Remember what came of these documents."""
 
+    async def drop(self, key: str) -> None:
+        """Forget one entry."""
+
     async def evict(self, documents: Sequence[DocumentRef]) -> int:
         """Forget all that came of any of these; returns how many entries went."""
 
-    async def purge(self, generation: str | None = None) -> int:
-        """Forget all, or all of a generation; returns how many entries went."""
+    async def purge(self, *, everywhere: bool = False) -> int:
+        """Forget all of this generation, or of every one; returns how many entries went."""
 
     async def lease(self, key: str, seconds: float) -> bool:
-        """Whether it is ours to fill: nobody else has taken the lease within that time."""
+        """Whether it is ours to fill: nobody else has the lease."""
+
+    async def release(self, key: str) -> None:
+        """Give the lease back."""
+
+    async def state(self) -> HotState: ...
 
 
 class Purger(Protocol):

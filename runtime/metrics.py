@@ -1,6 +1,6 @@
 """Every metric: name, labels, meaning.  The list is closed; docs/metrics.md is generated from it.
 
-Labels are bounded (stage, outcome, reason, queue), never ids.  The first six keep the brief's names and units.
+Labels are bounded (stage, outcome, reason, queue), never ids.  The first eight keep the brief's names and units.
 """
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
@@ -12,6 +12,7 @@ retrieval_latency_ms = Histogram("retrieval_latency_ms", "Question taken up to p
 generation_latency_ms = Histogram("generation_latency_ms", "Passages to the finished answer, milliseconds", buckets=_MS)
 cache_hits = Counter("cache_hits_total", "Look-ups that a cache answered", ["cache"])
 cache_misses = Counter("cache_misses_total", "Look-ups that a cache could not answer", ["cache"])
+cache_hit_ratio = Gauge("cache_hit_ratio", "Questions that the hot cache answered, of about the last 500")
 stale_passages = Counter("stale_passages_total", "Passages served whose document had had a newer version for too long")
 served_passages = Counter("served_passages_total", "Passages served; stale_passage_ratio = stale / served")
 retrieval_errors = Counter("retrieval_errors_total", "Searches that failed", ["reason"])
@@ -36,6 +37,8 @@ batch_records = Histogram(
     "freshet_batch_records", "Records in a batch", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
 view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
+cache_refused = Counter("freshet_cache_refused_total", "Entries that no longer counted when they were hit", ["reason"])
+cache_evicted = Counter("freshet_cache_evicted_total", "Entries that went because a document behind them changed")
 breaker_open = Gauge("freshet_breaker_open", "1 while something is away and not asked by questions", ["what"])
 keyword_chunks = Gauge("freshet_keyword_chunks", "Chunks in a worker's keyword index, of versions before too")
 keyword_behind = Gauge("freshet_keyword_behind_records", "Records that a worker's keyword index has yet to take in")

@@ -168,6 +168,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from streams.documents.view import View
     from streams.queries.events import OnRefusedQuery, replying_to
+    from streams.queries.hot import Hot, made_by
     from streams.queries.keyword_view import KeywordView, Listening
     from streams.queries.legs import Legs
     from streams.queries.manifests import Manifests
@@ -180,6 +181,11 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     store = build.vector_store(settings, encoder.model, encoder.dimension)
     manifests, keywords = Manifests(build.manifest_store(settings)), None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
+    hot = None
+    if settings.cache.enabled:
+        hot = Hot(build.hot_cache(settings), made_by(settings, encoder.model), settings.cache.ttl)
+        ports.append(Port("hot", hot.open, hot.close))
+        beside += [hot.sweep, hot.breaker.run]
     if settings.queries.tail:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
@@ -188,6 +194,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
             of_tail = Listening(of_tail, keywords.announced)
             ports.append(Port("keywords", keywords.open, keywords.close))
             beside.append(keywords.run)
+        if hot is not None:
+            of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
         manifests = Manifests(build.manifest_store(settings), tail, tailed)
         ports.append(Port("tail", _at_once, tail.close))
@@ -200,7 +208,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         ports.append(Port("reranker", _at_once, reranker.close))
         beside.append(reranker.load)
     search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank)
-    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock)
+    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock, hot)
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,

@@ -5,7 +5,7 @@ docs/settings.md is generated from the descriptions here.
 """
 
 from runtime.settings.branch import PREFIX, SettingsError
-from runtime.settings.lanes import Documents, Encoder, Keyword, Queries, Rerank
+from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
@@ -13,6 +13,7 @@ from runtime.settings.tree import Settings, variable_of
 __all__ = [
     "PREFIX",
     "Api",
+    "Cache",
     "Documents",
     "Encoder",
     "Gateway",

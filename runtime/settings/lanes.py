@@ -118,3 +118,11 @@ class Rerank(Branch):
         None, description="A sentence-transformers cross-encoder: name, or path of its folder. None: no re-ranking."
     )
     candidates: int = Field(20, ge=2, le=200, description="Passages that are judged for one question.")
+
+
+class Cache(Branch):
+    """The hot tier: passages of recent questions, in the Redis that may forget."""
+
+    enabled: bool = Field(True, description="Whether passages are kept for questions that come again.")
+    entries: int = Field(10_000, ge=1, le=10_000_000, description="Most questions that are kept, in a generation.")
+    ttl: int = Field(300, ge=1, le=86400, description="Seconds until a new document reaches an old question.")

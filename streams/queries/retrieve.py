@@ -15,9 +15,10 @@ from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
 from streams.queries.events import Teller
+from streams.queries.hot import Hot
 from streams.queries.laps import Laps
 from streams.queries.manifests import Manifests, Reading
-from streams.queries.search import Search
+from streams.queries.search import Found, Search
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
@@ -25,6 +26,7 @@ from topics.headers import Hop
 from topics.identity import Token
 from topics.queries import Lacking, Question, Retrieval
 
+CACHED = "cached-passages"  # nothing can be searched: passages that still count, perhaps not as fresh as was asked for
 POLL = 0.01  # seconds between looks at the watermarks while a question waits for freshness
 
 
@@ -39,7 +41,9 @@ class Retrieve:
         manifests: Manifests,
         publish: Publish,
         clock: Clock,
+        hot: Hot | None = None,
     ) -> None:
+        self._hot = hot
         self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
 
@@ -86,9 +90,8 @@ class Retrieve:
         laps, manifests = Laps(timings), self._manifests.reading()
         lacking = await self._wait_for(tokens, hop, manifests)
         laps.lap("freshness")
-        found, distrust = await asyncio.gather(
-            self._search.find(question, hop, manifests, laps), manifests.distrusted()
-        )
+        distrust = await manifests.distrusted()
+        found = await self._find(question, hop, tokens, manifests, laps, keep=not lacking and distrust is None)
         metrics.served_passages.inc(len(found.passages))
         return Retrieval(
             question=question.question,
@@ -104,6 +107,36 @@ class Retrieve:
             timings=timings,
             asked_at=question.asked_at,
         )
+
+    async def _find(
+        self, question: Question, hop: Hop, tokens: list[Token], manifests: Reading, laps: Laps, *, keep: bool
+    ) -> Found:
+        """From the cache, or by a search whose passages are then kept, if ``keep`` and if all was well."""
+        hot = self._hot
+        if hot is None or not question.cache or not keep:
+            return await self._search.find(question, hop, manifests, laps)
+        key = hot.key(question, hop)
+        with laps.taking("cache"):
+            passages = await hot.find(key, hop, tokens, manifests)
+        if passages is not None:
+            return Found(passages)
+        with laps.taking("cache"):
+            turn = await hot.turn(key, hop.remaining(self._clock.now()) / 2)
+        try:
+            if turn.waited and (passages := await hot.find(key, hop, tokens, manifests)) is not None:
+                return Found(passages)
+            marks = await manifests.watermarks()  # before the search: what it finds is at least as new
+            found = await self._search.find(question, hop, manifests, laps)
+            if not found.degraded and not manifests.degraded:
+                await hot.keep(key, hop, found.passages, marks)
+            return found
+        except ConnectorError:
+            passages = await hot.find(key, hop, (), manifests)
+            if passages is None:
+                raise
+            return Found(passages, [CACHED])
+        finally:
+            await hot.done(key, turn)
 
     async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
         """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""

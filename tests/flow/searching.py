@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from msgspec import convert
 
@@ -88,9 +89,9 @@ class Worker:
         self.hand()
         await self.caught_up()
 
-    async def retrieve(self, question: str, search: Mode = "hybrid", **more: object) -> Retrieval:
+    async def retrieve(self, question: str, search: Mode = "hybrid", **more: Any) -> Retrieval:
         """Ask for passages."""
-        events = await self.lanes.ask(question, mode="retrieve", search=search, **more)  # type: ignore[arg-type]
+        events = await self.lanes.ask(question, mode="retrieve", search=search, **more)
         assert events[-1].type == "answer", events[-1].data
         return convert(events[-1].data["retrieval"], Retrieval)
 

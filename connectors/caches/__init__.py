@@ -1,0 +1,1 @@
+"""Adapters of caches that may forget."""
