@@ -13,6 +13,7 @@ BENCHMARKS = {
     "query": "Retrieve under load: 1, 8, 32 clients and open loop, new questions and known ones, with and without log.",
     "questions": "Questions that nobody here wrote: summaries of documentation pages, each to find its page.",
     "quality": "Recall, MRR and nDCG of every way of searching on those questions, by `freshet eval`.",
+    "wakeup": "A retrieval worker killed with -9 on a full library: seconds until it answers, each way of searching.",
     "replay": "The log read again from its beginning, three times: nothing written, nothing encoded.",
     "recovery": "Each worker killed with -9 while documents come in: nothing lost, time to the next record.",
 }
