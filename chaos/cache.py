@@ -1,7 +1,7 @@
 """The same questions again and again while their documents change: nothing that is cached may outlive a change.
 
-Readers ask in turn for all that is known of a document, a writer edits, hides and deletes, and caches are on: on a
-stack of its own, through the public door, judged from the recorded history as `atomicity` is.
+Readers ask in turn for all that is known of a document, a writer edits, hides and deletes, and caches are on: on a stack
+of its own, through the public door, judged from the recorded history as `atomicity` is.
 """
 
 import argparse
