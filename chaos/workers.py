@@ -1,7 +1,7 @@
 """Workers of a campaign's own in place of those that the stack runs."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from deploy.local.own_stack import OwnStack, process_environment
@@ -11,13 +11,10 @@ STOP_SECONDS = 20
 
 
 @contextmanager
-def in_place_of(
-    name: str, command: Sequence[str], stack: OwnStack, settings: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """Stop a worker and run this command instead, with these settings beside the stack's, until the block ends."""
+def in_place_of(name: str, command: Sequence[str], stack: OwnStack) -> Iterator[None]:
+    """Stop a worker and run this command instead, until the block ends."""
     stack.stop(name)
-    environment = process_environment({**stack.environment, **(settings or {})})
-    child = subprocess.Popen(command, cwd=ROOT, env=environment)
+    child = subprocess.Popen(command, cwd=ROOT, env=process_environment(stack.environment))
     try:
         yield
     finally:
