@@ -27,6 +27,8 @@ from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
 from gateway.queries import make_query_routes
+from gateway.questions import Questions
+from gateway.shelf import make_shelf_routes
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -108,11 +110,13 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
                 await board.close()
             _log.info("gateway stopped")
 
+    questions = Questions(settings, log, desk)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, log, desk, callers),
+            *make_query_routes(settings, questions, desk, callers),
+            *make_shelf_routes(settings, questions, callers),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

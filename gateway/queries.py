@@ -16,16 +16,13 @@ from gateway.desk import Desk
 from gateway.documents import json_response
 from gateway.jobs import Job
 from gateway.openapi import Doc, Parameter
-from gateway.payloads import JobView, Passages, QuestionBody, longest_timeout, question_errors
-from gateway.ports import Log
+from gateway.payloads import JobView, Passages, QuestionBody, question_errors
 from gateway.problems import Problem, invalid
+from gateway.questions import Questions
 from gateway.sse import HEARTBEAT, HEARTBEAT_SECONDS, RECONNECT, EventStream, frame
 from runtime.clock import millis
 from runtime.settings import Settings
-from topics.codec import encode, schema_header
-from topics.headers import Hop
-from topics.queries import Mode, Question, Retrieval
-from topics.registry import QUERIES
+from topics.queries import Mode, Retrieval
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
@@ -88,48 +85,19 @@ def _framed(offset: int | None, emission: Emission) -> bytes:
     return frame(emission.type, emission.data, offset)
 
 
-def make_query_routes(settings: Settings, log: Log, desk: Desk, callers: Callers) -> list[HTTPRouteHandler]:
+def make_query_routes(settings: Settings, intake: Questions, desk: Desk, callers: Callers) -> list[HTTPRouteHandler]:
     """Build the routes."""
     body_limit = 256 * 1024 + 6 * settings.queries.max_question_chars  # a character may be escaped as six
 
     async def ask(request: Request[Any, Any, Any], mode: Mode) -> tuple[Job, float]:
-        """Take a question in and publish it; gives the job and the milliseconds that publishing took."""
+        """Take the question in a body in; gives the job and the milliseconds that publishing took."""
         caller = callers.of(request)
         content_type(request, (JSON,))
         check_parameters(request)
         body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
         if errors := question_errors(body, settings):
             raise Problem("invalid", errors=errors)
-        seconds = min(body.timeout or settings.queries.deadline, longest_timeout(settings))
-        job, partition = desk.accept(caller.tenant, mode, seconds, caller.principals)
-        hop = Hop(
-            job_id=job.id,
-            deadline=job.deadline,
-            reply_partition=partition,
-            tenant=caller.tenant,
-            principals=caller.principals,
-            traceparent=caller.traceparent,
-        )
-        question = Question(
-            question=body.question,
-            mode=mode,
-            k=body.k or settings.queries.k,
-            search=body.search,
-            rerank=body.rerank,
-            explain=body.explain,
-            cache=body.cache,
-            filter=body.filter,
-            at_least=body.at_least,
-            asked_at=millis(),
-        )
-        began = time.perf_counter()
-        try:
-            headers = {**hop.headers(), **schema_header(question)}
-            await log.publish(QUERIES, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
-        except BaseException:
-            desk.withdraw(job)
-            raise
-        return job, (time.perf_counter() - began) * 1000
+        return await intake.take(caller, body, mode)
 
     @post(
         "/v1/retrieve",

@@ -147,6 +147,11 @@ def event_key(ref: DocumentRef) -> bytes:
     return quote(ref.path, safe="/").encode()
 
 
+def surrogate_key(ref: DocumentRef) -> str:
+    """What a copy of passages bears for each document behind it, to be purged by; safe in any header."""
+    return f"d-{digest(ref.path.encode())[:16]}"
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Partition of a key as Java, Connect and aiokafka choose it (librdkafka: ``partitioner=murmur2_random``)."""
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)

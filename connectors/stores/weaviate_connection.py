@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 import httpx
 import weaviate
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+from weaviate.config import GrpcConfig
 
 from connectors.errors import ConnectorError, Permanent, Transient, surest
 from connectors.stores.weaviate_errors import RAISED, translate
 from runtime.settings import Weaviate as WeaviateSettings
 
 T = TypeVar("T")
+# By itself a channel waits ever longer between tries to connect, up to two minutes: 14 s after an outage of 30 s.
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
 _PATIENCE = 1.0  # seconds of silence before we ask whether the server is there
 
 
@@ -108,6 +111,7 @@ def _client(settings: WeaviateSettings) -> weaviate.WeaviateAsyncClient:
         auth_credentials=Auth.api_key(settings.api_key.get_secret_value()) if settings.api_key else None,
         additional_config=AdditionalConfig(
             timeout=Timeout(query=settings.timeout, insert=settings.insert_timeout, init=settings.timeout),
+            grpc_config=GrpcConfig(channel_options=_RECONNECT),
             trust_env=secure,  # SSL_CERT_FILE counts, and a proxy on the way to a managed cluster
         ),
         skip_init_checks=True,  # they ask the package index for news

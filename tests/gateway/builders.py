@@ -1,14 +1,15 @@
 """Events, settings and a client, as small as a test can say them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
+from msgspec.structs import replace
 
 from gateway.app import Gateway
-from gateway.memory_log import Record
+from gateway.memory_log import MemoryLog, Record
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import decode
@@ -90,3 +91,21 @@ def sse_events(text: str) -> list[tuple[str, str | None]]:
         if "event" in fields:
             found.append((fields["event"], fields.get("id")))
     return found
+
+
+@asynccontextmanager
+async def answering(log: MemoryLog, result: Callable[[], dict[str, Any]]) -> AsyncIterator[list[Question]]:
+    """A worker that gives every question this; and the questions."""
+    came: list[Question] = []
+
+    async def work() -> None:
+        while True:
+            hop, question = asked(await log.next())
+            came.append(question)
+            log.answer(replace(event("retrieve", "r", 0, "answer", result(), hop.job_id), tenant=hop.tenant))
+
+    working = asyncio.create_task(work())
+    try:
+        yield came
+    finally:
+        working.cancel()

@@ -135,6 +135,7 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         ("/v1/documents/{doc_id}", "get"),
         ("/v1/documents/{doc_id}", "put"),
         ("/v1/documents/{doc_id}", "delete"),
+        ("/v1/retrieve", "get"),
         ("/v1/retrieve", "post"),
         ("/v1/queries", "post"),
         ("/v1/queries/{job_id}", "get"),

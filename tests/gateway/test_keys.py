@@ -113,6 +113,7 @@ async def test_every_route_asks_for_its_scope(guarded: httpx.AsyncClient, holder
         ("get", "/v1/documents/{doc_id}"): "read",
         ("put", "/v1/documents/{doc_id}"): "write",
         ("delete", "/v1/documents/{doc_id}"): "write",
+        ("get", "/v1/retrieve"): "read",
         ("post", "/v1/retrieve"): "read",
         ("post", "/v1/queries"): "read",
         ("get", "/v1/queries/{job_id}"): "read",
