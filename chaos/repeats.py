@@ -48,7 +48,7 @@ class Repeats:
             self.asked += 1
             if self.asked % self._every == 0:
                 self._due.release()
-            await self._ask()
+            await self._traffic.ask(*self.question())
             await asyncio.sleep(pause)
 
     async def write(self) -> None:
@@ -64,7 +64,8 @@ class Repeats:
         self._ended = True
         self._due.release()
 
-    async def _ask(self) -> None:
+    def question(self) -> tuple[list[str], str, dict[str, Any]]:
+        """The next one: about which documents, by whom, and how it is put."""
         draw = self._random
         doc_id, principal = draw.choice(DOC_IDS), draw.choice(["", *self._author.principals])
         if changed := self._changed():
@@ -77,7 +78,7 @@ class Repeats:
         newest = self._newest(doc_id) if draw.random() < 0.2 else None
         if newest is not None:
             body["at_least"] = [newest.token]
-        await self._traffic.ask(doc_ids, principal, body)
+        return doc_ids, principal, body
 
     def _changed(self) -> list[Write]:
         """What became visible a moment ago; one question in three is about that."""

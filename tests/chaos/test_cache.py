@@ -1,6 +1,5 @@
 """The verdict on caches, on histories and metrics made by hand."""
 
-import asyncio
 from collections.abc import Callable
 
 import httpx
@@ -9,8 +8,8 @@ import pytest
 from chaos.cache import Counts, promises
 from chaos.checks import Violation
 from chaos.documents import Author
-from chaos.history import History, Read
-from chaos.repeats import DOC_IDS, Repeats
+from chaos.history import History, Read, Write
+from chaos.repeats import DOC_IDS, GROUPS, MEMBERS, Repeats
 from chaos.traffic import Traffic
 
 BEFORE = """# HELP cache_hits_total Look-ups that a cache answered
@@ -77,33 +76,28 @@ def test_each_broken_promise_is_told(
     assert len(sentences) == len(told) and all(text in said for text, said in zip(told, sentences, strict=True))
 
 
-async def test_questions_come_again_and_edits_keep_step() -> None:
-    """As many as told, an edit to every so many, by everybody, about one and about a group, some with a token."""
-    bodies: list[tuple[str, dict[str, object]]] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/v1/retrieve":
-            status = 202 if request.method in ("PUT", "DELETE") else 200
-            return httpx.Response(status, json={"token": "1.0.1", "status": "indexed"})
-        body = httpx.Response(200, content=request.content).json()
-        bodies.append((request.headers.get("Freshet-Principals", ""), body))
-        return httpx.Response(200, json={"passages": [], "degraded": [], "timings": {"cache": 1.0}})
-
+async def test_questions_come_again() -> None:
+    """By everybody, about one and about a group, some with the newest token of the first; few that are different."""
     found, author = History(), Author(3, DOC_IDS, ["ann", "bob"])
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://door") as http:
-        traffic = Traffic(http, found, author, 3)
-        repeats = Repeats(traffic, found, author, seed=3, count=200, every=10)
-        await repeats.begin(5)
-        first = len(found.writes)
-        bodies.clear()
-        writing = asyncio.create_task(repeats.write())
-        await asyncio.gather(repeats.read(0), repeats.read(0))
-        repeats.end()
-        await writing
-        await traffic.settle()
-    assert len(bodies) == 200 and 0 < len(found.writes) - first <= 20
-    assert {who for who, _ in bodies} == {"", "ann", "bob"}
-    assert {tuple(body["filter"]) for _, body in bodies} == {("about",), ("group",)}  # type: ignore[arg-type]
-    assert 0 < sum("at_least" in body for _, body in bodies) < 100
-    assert len({(who, str(body["question"]), str(body["filter"])) for who, body in bodies}) <= 48
-    assert all(read.cached for read in found.reads) and len(found.reads) > 200
+    for n in range(40):
+        found.writes.append(Write(author.next(), float(n), "ok", f"1.0.{n}", float(n), float(n) + 0.5))
+    async with httpx.AsyncClient() as http:
+        repeats = Repeats(Traffic(http, found, author, 3), found, author, seed=3, count=200, every=10)
+        asked = [repeats.question() for _ in range(200)]
+    assert {who for _, who, _ in asked} == {"", "ann", "bob"}
+    assert {(len(ids), *body["filter"]) for ids, _, body in asked} == {(1, "about"), (MEMBERS, "group")}
+    newest = {write.revision.doc_id: write.token for write in found.writes}
+    tokens = [(ids[0], body["at_least"]) for ids, _, body in asked if "at_least" in body]
+    assert 10 < len(tokens) < 100 and all(asked == [newest[doc_id]] for doc_id, asked in tokens)
+    assert len({(tuple(sorted(ids)), who) for ids, who, _ in asked}) <= 3 * (len(DOC_IDS) + GROUPS)
+
+
+async def test_what_has_just_changed_is_asked_about() -> None:
+    """So that what it left in a cache is hit before it is cleared away."""
+    found, author = History(), Author(3, DOC_IDS, ["ann", "bob"])
+    found.writes.append(Write(author.next(), found.now(), "ok", "1.0.0", found.now(), found.now() + 60))
+    async with httpx.AsyncClient() as http:
+        repeats = Repeats(Traffic(http, found, author, 3), found, author, seed=3, count=200, every=10)
+        asked = [repeats.question() for _ in range(200)]
+    changed = found.writes[0].revision.doc_id
+    assert sum(ids[0] == changed for ids, _, _ in asked) > 50
