@@ -1,7 +1,9 @@
 """Verdicts on a history.  Pure: the same history gets the same verdict.
 
 A reader may see a document's old version or its new one; never two, never a part of one, never what was deleted or
-revoked once that was visible, never anything older than what was visible before the question was asked.
+revoked once that was visible, never anything older than what was visible before the question was asked, or than the
+token that it asked for.  Where caches may answer, what is new or visible again may be missing for their time to live,
+and for no longer; a token asks for it at once.
 """
 
 import re
@@ -11,12 +13,13 @@ from dataclasses import dataclass
 from chaos.documents import Revision, statements_in
 from chaos.history import History, Read, Write
 
+SEARCH_SECONDS = 2.0  # from the begin of a search to the begin of its entry's time to live, at most
 _TITLE = re.compile(r"revision (\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was broken.  ``kind``: mixed, half, revoked, deleted, stale, vanished, invented, lost."""
+    """A promise that was broken.  ``kind``: mixed, half, revoked, deleted, stale, behind, vanished, invented, lost."""
 
     kind: str
     doc_id: str
@@ -24,12 +27,15 @@ class Violation:
     at: float
 
 
-def judge(history: History) -> list[Violation]:
-    """All violations, in the order of the reads; documents that were lost at the end."""
+def judge(history: History, ttl: float = 0.0) -> list[Violation]:
+    """All violations, in the order of the reads; documents that were lost at the end.
+
+    ``ttl`` is for how many seconds caches may answer as before a document was there; 0 where none may.
+    """
     writes: dict[str, list[Write]] = defaultdict(list)
     for write in history.writes:
         writes[write.revision.doc_id].append(write)
-    found = [v for read in history.reads if read.result == "ok" for v in _judge_read(read, writes[read.doc_id])]
+    found = [v for read in history.reads if read.result == "ok" for v in _judge_read(read, writes[read.doc_id], ttl)]
     return found + lost(history)
 
 
@@ -42,17 +48,21 @@ def lost(history: History) -> list[Violation]:
     ]
 
 
-def _judge_read(read: Read, writes: list[Write]) -> list[Violation]:
+def _judge_read(read: Read, writes: list[Write], ttl: float) -> list[Violation]:
     def broken(kind: str, detail: str) -> list[Violation]:
         return [Violation(kind, read.doc_id, f"for {read.principal or 'everyone'}: {detail}", read.began)]
 
     revisions = {write.revision.number: write.revision for write in writes}
     ended = read.began if read.ended is None else read.ended
-    floor = max((w.revision.number for w in writes if w.visible is not None and w.visible < read.began), default=0)
+    floor, asked = _newest_before(read.began, writes), 0
+    if read.at_least is not None and not read.degraded:
+        asked = next(write.revision.number for write in writes if write.token == read.at_least)
     candidates = [w.revision for w in writes if w.revision.number >= floor and w.sent <= ended]
     if not read.passages:
-        if floor and not read.degraded and all(revision.shown_to(read.principal) for revision in candidates):
-            return broken("vanished", f"nothing is shown, though every version from {floor} on may be seen")
+        since = max(_newest_before(read.began - (ttl + SEARCH_SECONDS if ttl else 0), writes), asked)
+        could = [w.revision for w in writes if w.revision.number >= since and w.sent <= ended]
+        if since and not read.degraded and all(revision.shown_to(read.principal) for revision in could):
+            return broken("vanished", f"nothing is shown, though every version from {since} on may be seen")
         return []
     numbers = {int(match[1]) if (match := _TITLE.search(title)) else -1 for title, _ in read.passages}
     said = statements_in(read.doc_id, [text for _, text in read.passages])
@@ -67,7 +77,13 @@ def _judge_read(read: Read, writes: list[Write]) -> list[Violation]:
         return broken(*_difference(shown, said, revisions))
     if shown.number < floor:
         return _too_old(read, shown, floor, candidates)
+    if shown.number < asked:
+        return broken("behind", f"version {shown.number} is shown though at least {asked} was asked for")
     return []
+
+
+def _newest_before(moment: float, writes: list[Write]) -> int:
+    return max((w.revision.number for w in writes if w.visible is not None and w.visible < moment), default=0)
 
 
 def _difference(shown: Revision, said: frozenset[tuple[int, str]], all_: dict[int, Revision]) -> tuple[str, str]:

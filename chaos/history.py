@@ -29,7 +29,10 @@ class Write:
 
 @dataclass
 class Read:
-    """One retrieval about one document.  ``passages`` are (title, text) of those about it."""
+    """What one retrieval said about one document.  ``passages`` are (title, text) of those about it.
+
+    ``at_least`` is a token of this document that was asked for; ``cached`` tells that a cache answered.
+    """
 
     doc_id: str
     principal: str
@@ -39,6 +42,8 @@ class Read:
     passages: list[tuple[str, str]] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     error: str | None = None
+    at_least: str | None = None
+    cached: bool = False
 
 
 @dataclass

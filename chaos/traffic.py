@@ -5,6 +5,8 @@ Every loop ends with its event, every call has a deadline.
 
 import asyncio
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -29,7 +31,7 @@ class Traffic:
     async def write(self, stop: asyncio.Event, pause: float) -> None:
         """Publish revision after revision; the next of a document only after the last one's fate is known."""
         while not stop.is_set():
-            await self._publish(self._author.next())
+            await self.publish(self._author.next())
             await asyncio.sleep(pause)
 
     async def settle(self) -> None:
@@ -37,7 +39,8 @@ class Traffic:
         if self._watching:
             await asyncio.wait(self._watching)
 
-    async def _publish(self, revision: Revision) -> None:
+    async def publish(self, revision: Revision) -> None:
+        """Publish until the log has it; its outcome is waited for beside."""
         write = Write(revision, self._history.now())
         self._history.writes.append(write)
         path = f"/v1/documents/{quote(revision.doc_id, safe='')}"
@@ -51,7 +54,7 @@ class Traffic:
                         "media_type": "text/markdown",
                         "title": revision.title,
                         "access": list(revision.access),
-                        "metadata": {"about": revision.doc_id},
+                        "metadata": {"about": revision.doc_id, "group": revision.doc_id.partition("/")[0]},
                     }
                     response = await self._http.put(path, json=body)
             except _AWAY:
@@ -82,26 +85,51 @@ class Traffic:
             await asyncio.sleep(POLL)
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
-        """Ask about a document for all that is known of it."""
+        """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""
         while not stop.is_set():
             doc_id = self._random.choice(self._author.doc_ids)
             principal = self._random.choice(["", *self._author.principals])
-            read = Read(doc_id, principal, self._history.now())
-            self._history.reads.append(read)
-            try:
-                response = await self._http.post(
-                    "/v1/retrieve",
-                    json={"question": f"What are the statements of {doc_id}?", "k": 50, "timeout": 10,
-                          "filter": {"about": {"eq": doc_id}}},
-                    headers={"Freshet-Principals": principal} if principal else {},
-                )  # fmt: skip
-                read.ended = self._history.now()
-                if response.status_code == 200:
-                    found = response.json()
-                    read.result, read.degraded = "ok", found["degraded"]
-                    read.passages = [(p.get("title") or "", p["text"]) for p in found["passages"]]
-                else:
-                    read.result, read.error = "failed", f"{response.status_code} {response.text[:200]}"
-            except _AWAY as error:
-                read.ended, read.result, read.error = self._history.now(), "failed", repr(error)[:200]
+            await self.ask([doc_id], principal, {"filter": {"about": {"eq": doc_id}}, "cache": False})
             await asyncio.sleep(pause)
+
+    async def ask(self, doc_ids: Sequence[str], principal: str, body: Mapping[str, Any]) -> list[Read]:
+        """One question about all of these documents, which is a read of each.
+
+        ``at_least`` in it is a token of the first.
+        """
+        began, tokens = self._history.now(), body.get("at_least", [])
+        reads = [Read(doc_id, principal, began) for doc_id in doc_ids]
+        reads[0].at_least = next(iter(tokens), None)
+        self._history.reads += reads
+        try:
+            response = await self._http.post(
+                "/v1/retrieve",
+                json={
+                    "question": f"What are the statements of {' and '.join(sorted(doc_ids))}?",
+                    "k": 50,
+                    "timeout": 10,
+                    **body,
+                },
+                headers={"Freshet-Principals": principal} if principal else {},
+            )
+            ended, error = self._history.now(), None
+            if response.status_code != 200:
+                error = f"{response.status_code} {response.text[:200]}"
+        except _AWAY as away:
+            ended, error = self._history.now(), repr(away)[:200]
+        for read in reads:
+            read.ended, read.result, read.error = ended, "failed" if error else "ok", error
+        if error is None:
+            _note(reads, response.json())
+        return reads
+
+
+def _note(reads: Sequence[Read], found: Mapping[str, Any]) -> None:
+    """Who is told what; a passage that nobody asked for is told to the first, whose checker will not know it."""
+    by_document = {read.doc_id: read for read in reads}
+    for passage in found["passages"]:
+        read = by_document.get(passage["doc_id"], reads[0])
+        read.passages.append((passage.get("title") or "", passage["text"]))
+    for read in reads:
+        read.degraded = found["degraded"]
+        read.cached = "cache" in found["timings"] and "manifests" not in found["timings"]

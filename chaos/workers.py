@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from deploy.local.own_stack import OwnStack, process_environment
 from deploy.local.programs import ROOT
@@ -14,7 +15,8 @@ STOP_SECONDS = 20
 def in_place_of(name: str, command: Sequence[str], stack: OwnStack) -> Iterator[None]:
     """Stop a worker and run this command instead, until the block ends."""
     stack.stop(name)
-    child = subprocess.Popen(command, cwd=ROOT, env=process_environment(stack.environment))
+    settings = {**stack.environment, "FRESHET_METRICS_PORT": str(urlsplit(stack.metrics(name)).port)}
+    child = subprocess.Popen(command, cwd=ROOT, env=process_environment(settings))
     try:
         yield
     finally:

@@ -6,7 +6,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import ask, audit, demo, dlq, epoch, evaluate, keys, model, publish, reference, sources, stack, topics, view
+from cli import (
+    ask,
+    audit,
+    cache,
+    demo,
+    dlq,
+    epoch,
+    evaluate,
+    keys,
+    model,
+    publish,
+    reference,
+    sources,
+    stack,
+    topics,
+    view,
+)
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
 from streams.topology import BY_NAME
@@ -19,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(stack.app, name="stack")
 app.add_typer(topics.app, name="topics")
+app.add_typer(cache.app, name="cache")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(keys.app, name="keys")

@@ -83,3 +83,45 @@ def test_revisions_tell_on_themselves() -> None:
     assert all(statements_in(DOC, [r.text]) == r.said for r in revisions)
     assert any(a.said & b.said and a.said != b.said for a, b in itertools.pairwise(revisions))
     assert {r.deletes for r in revisions} == {True, False} == {bool(r.access) for r in revisions}
+
+
+def token(revision: Revision) -> str:
+    return f"1.0.{revision.number - 1}"
+
+
+@pytest.mark.parametrize(
+    ("case", "kinds"),
+    [
+        (read(10.5, *whole(ONE), at_least=token(TWO)), ["behind"]),  # not known to be visible, and yet asked for
+        (read(10.5, *whole(TWO), at_least=token(TWO)), []),
+        (read(10.5, *whole(ONE), at_least=token(TWO), degraded=["not-fresh:1.0.1"]), []),  # it says that it lacks it
+        (read(10.5, at_least=token(TWO)), ["vanished"]),
+        (read(0.5, at_least=token(ONE)), ["vanished"]),
+        (read(15, *whole(ONE), at_least=token(TWO)), ["stale"]),
+        (read(15, *whole(TWO), at_least=token(ONE)), []),
+        (read(20.5, at_least=token(REVOKED)), []),
+    ],
+)
+def test_who_asks_for_a_version_gets_it(case: Read, kinds: list[str]) -> None:
+    """A token counts as soon as the log has it, unless the answer says that it is not there; cached or not."""
+    history = History(writes=written(ONE, TWO, REVOKED, GONE), reads=[case])
+    assert [violation.kind for violation in judge(history)] == kinds
+    assert [violation.kind for violation in judge(history, ttl=60)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("case", "kinds"),
+    [
+        (read(5), []),  # an entry of before it was there
+        (read(9), ["vanished"]),  # none lives so long
+        (read(5, at_least=token(ONE)), ["vanished"]),
+        (read(15, *whole(ONE)), ["stale"]),  # what is shown is never older, however long entries live
+        (read(25, *whole(TWO)), ["revoked"]),
+        (read(35, *whole(REVOKED), principal="ann"), ["deleted"]),
+        (read(15, (TWO, 0)), ["half"]),
+    ],
+)
+def test_caches_may_only_lack_what_is_new(case: Read, kinds: list[str]) -> None:
+    """For their time to live, and for the time of a search; a change or a delete they may not outlive at all."""
+    history = History(writes=written(ONE, TWO, REVOKED, GONE), reads=[case])
+    assert [violation.kind for violation in judge(history, ttl=5)] == kinds
