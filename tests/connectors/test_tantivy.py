@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,9 +45,14 @@ class Table:
         self.table.commit(LOG, {0: 1})
 
     async def search(
-        self, text: str, limit: int = 1000, principals: Sequence[str] = (), where: Filter | None = None, tenant: str = ""
+        self,
+        text: str,
+        limit: int = 1000,
+        principals: Sequence[str] = (),
+        where: Filter | None = None,
+        tenant: str = "acme",
     ) -> list[Found]:
-        hits = self.table.search(tenant or "acme", text, limit, principals, where or {})
+        hits = self.table.search(tenant, text, limit, principals, where or {})
         return [Found(hit.ref.doc_id, hit.text, hit.score, hit.words) for hit in hits]
 
 
@@ -161,9 +167,9 @@ class TestLanguage:
             ("none", "\u6771\u4eac\u90fd\u306e\u5929\u6c17", "\u6c17\u5929", False),
             ("english", "Kafka\u96c6\u7fa4\u914d\u7f6e", "kafka", True),
             ("english", "Kafka\u96c6\u7fa4\u914d\u7f6e", "\u7fa4\u914d", True),
-            ("none", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e04\u0e23\u0e31\u0e1a", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35", True),
-            ("none", "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e", "\u0926\u0941\u0928\u093f\u092f\u093e", True),
-            ("arabic", "\u0627\u0644\u0643\u062a\u0627\u0628 \u062c\u062f\u064a\u062f", "\u0643\u062a\u0627\u0628", True),
+            ("none", "สวัสดีครับ", "สวัสดี", True),
+            ("none", "नमस्ते दुनिया", "दुनिया", True),
+            ("arabic", "الكتاب جديد", "كتاب", True),
         ],
     )  # fmt: skip
     def test_words(self, tmp_path: Path, language: str, text: str, asked: str, *, finds: bool) -> None:
@@ -177,7 +183,9 @@ class TestLanguage:
 
     def test_headings_count(self, table: TantivyIndex) -> None:
         """A word of the title finds all chunks, and one of a section its chunk, behind texts that hold it."""
-        table.add(A, "1", "m", head(title="Turbines"), [*chunks("It is red."), KeywordChunk("i", "It is blue.", "Valves")])
+        table.add(
+            A, "1", "m", head(title="Turbines"), [*chunks("It is red."), KeywordChunk("i", "It is blue.", "Valves")]
+        )
         table.add(B, "1", "m", head(), chunks("It is a turbine."))
         table.commit(LOG, {0: 1})
         assert [h.ref for h in table.search("acme", "turbine", 9, (), {})] == [B, A, A]
@@ -197,7 +205,7 @@ class TestLanguage:
 NUMBERS = st.one_of(
     st.integers(), st.integers(2**52, 2**54), st.integers(-10, 10), st.floats(allow_nan=False, allow_infinity=False)
 )
-SCALARS = st.one_of(NUMBERS, st.sampled_from(VALUES), st.booleans(), st.text(max_size=3), st.sampled_from(DATES))
+SCALARS = st.one_of(NUMBERS, st.sampled_from(VALUES), st.sampled_from(DATES))
 LISTS = st.lists(st.sampled_from(TEXTS + DATES), max_size=3)
 ORDERED = st.one_of(NUMBERS, st.sampled_from(DATES), st.dates().map(str), st.just("a"))
 KEYS = st.sampled_from(["k", "l"])
@@ -229,10 +237,9 @@ def test_terms_say_what_filters_mean(metadata: Metadata, where: Filter) -> None:
 @given(NUMBERS, NUMBERS, st.sampled_from(["eq", "ne", "gt", "gte", "lt", "lte"]))
 def test_terms_compare_all_numbers(value: int | float, bound: int | float, name: str) -> None:
     """Also those that are nearly the same."""
-    for where in (bound, value):
-        assert passes({"k": value}, {"k": Condition(**{name: where})}) == matches(
-            {"k": value}, {"k": Condition(**{name: where})}
-        )
+    for at in (bound, value):
+        where = {"k": msgspec.convert({name: at}, Condition)}
+        assert passes({"k": value}, where) == matches({"k": value}, where)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))

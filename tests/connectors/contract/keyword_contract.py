@@ -16,7 +16,22 @@ NUMBERS: list[int | float] = [0, 1, -1, 7, -7, 0.1, -0.1, 1e-300, -1e-300, 5e-32
 NUMBERS += [2**31, -(2**31), 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63, -(2**63), 10**30, 15.999999999999998, 16]
 DATES = ["2026-01-02", "2026-01-02T00:00:00Z", "2026-01-02T03:04:05Z", "2026-01-02T05:04:05+02:00", "1969-12-31"]
 DATES += ["0001-01-01", "9999-12-31T23:59:59.999999Z", "2026-01-02T03:04:05.000001Z"]
-TEXTS = ["a", "A", " a", "a ", "", "the", "7", "true", "2026-02-30", "\u00e9", "e\u0301", "a\nb", "\U0001f600", "x" * 4096]
+TEXTS = [
+    "a",
+    "A",
+    " a",
+    "a ",
+    "",
+    "the",
+    "7",
+    "true",
+    "2026-02-30",
+    "\u00e9",
+    "e\u0301",
+    "a\nb",
+    "\U0001f600",
+    "x" * 4096,
+]
 VALUES = [*NUMBERS, *DATES, *TEXTS, True, False]
 KEYS = ["k", "K", "k ", "text", "\u00e9", "1"]
 NEVER = "never-used"
@@ -50,9 +65,14 @@ class Keywords(Protocol):
         """Let these be found."""
 
     async def search(
-        self, text: str, limit: int = 1000, principals: Sequence[str] = (), where: Filter | None = None, tenant: str = ""
+        self,
+        text: str,
+        limit: int = 1000,
+        principals: Sequence[str] = (),
+        where: Filter | None = None,
+        tenant: str = "acme",
     ) -> list[Found]:
-        """Ask; the tenant is ``acme`` unless named."""
+        """Ask."""
 
 
 async def names(keywords: Keywords, text: str, **more: Any) -> set[str]:
@@ -133,7 +153,9 @@ class KeywordContract:
 
     async def test_tenants_share_nothing(self, keywords: Keywords) -> None:
         """A tenant finds only its own, also when ids are equal; one that has nothing finds nothing."""
-        await keywords.put([Text("a", "pump one"), Text("a", "pump two", tenant="other"), Text("other/a", "pump three")])
+        await keywords.put(
+            [Text("a", "pump one"), Text("a", "pump two", tenant="other"), Text("other/a", "pump three")]
+        )
         assert {hit.text for hit in await keywords.search("pump")} == {"pump one", "pump three"}
         assert {hit.text for hit in await keywords.search("pump", tenant="other")} == {"pump two"}
         assert await keywords.search("pump", tenant="nobody") == []
@@ -158,7 +180,8 @@ class KeywordContract:
         "text",
         ["pump AND", "+pump -pump", 'pump"', '"pump', "text:pump", "NOT pump", "pump^9", "pump~2", "pump\\", "(pump",
          "pump [a TO z]", "pump && ||", "tenant:other pump", "{pump}", "pump/", "'pump'", "<b>pump</b>", "\npump\t",
-         "$where pump", "\U0001f600 pump \U0001f600", "\u202epump\u202c", "pump \u05e9\u05dc\u05d5\u05dd", "PUMP", "pump\0"],
+         "$where pump", "\U0001f600 pump \U0001f600", "\u202epump\u202c", "pump \u05e9\u05dc\u05d5\u05dd", "PUMP",
+         "pump\0"],
     )  # fmt: skip
     async def test_what_is_typed_is_never_syntax(self, keywords: Keywords, text: str) -> None:
         """Whatever stands around a word, the word is looked for, in its tenant and nowhere else."""
@@ -166,7 +189,9 @@ class KeywordContract:
         assert "a" in await names(keywords, text)
         assert "x" not in await names(keywords, text)
 
-    @pytest.mark.parametrize("text", ["", " ", "*", "?", "+-&|!(){}[]^\"~*?:\\/", "\0", "\U0001f600", "\u202e", "*:*", "."])
+    @pytest.mark.parametrize(
+        "text", ["", " ", "*", "?", '+-&|!(){}[]^"~*?:\\/', "\0", "\U0001f600", "\u202e", "*:*", "."]
+    )
     async def test_what_holds_no_word_finds_nothing(self, keywords: Keywords, text: str) -> None:
         """It is no error, and not a wish for everything."""
         await keywords.put([Text("a", "The pump is red.")])
@@ -181,8 +206,14 @@ class KeywordContract:
 
     async def test_texts_of_all_scripts(self, keywords: Keywords) -> None:
         """Words of every script that puts spaces between them are found, whatever the case."""
-        texts = {"hebrew": "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd", "greek": "\u0391\u03b8\u03ae\u03bd\u03b1 \u03c0\u03cc\u03bb\u03b7"}
-        texts |= {"russian": "\u041c\u043e\u0441\u043a\u0432\u0430 \u0433\u043e\u0440\u043e\u0434", "korean": "\uc11c\uc6b8 \ub3c4\uc2dc"}
+        texts = {
+            "hebrew": "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd",
+            "greek": "\u0391\u03b8\u03ae\u03bd\u03b1 \u03c0\u03cc\u03bb\u03b7",
+        }
+        texts |= {
+            "russian": "\u041c\u043e\u0441\u043a\u0432\u0430 \u0433\u043e\u0440\u043e\u0434",
+            "korean": "\uc11c\uc6b8 \ub3c4\uc2dc",
+        }
         await keywords.put([Text(name, text) for name, text in texts.items()])
         for name, text in texts.items():
             assert await names(keywords, text.split()[0]) == {name}
