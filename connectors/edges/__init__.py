@@ -1,0 +1,1 @@
+"""Edge caches: who is told what to forget."""
