@@ -1,10 +1,12 @@
 """Text to words, one definition for what is indexed and what is asked.
 
 A language gives stop words and a stemmer; ``none`` leaves words as they are, but for case and accents.  Scripts that
-put no spaces between words (Chinese, Japanese, Thai ...) are cut into overlapping pairs of characters.
+put no spaces between words (Chinese, Japanese, Thai ...) are cut into overlapping pairs of characters.  A letter is the
+same however it is encoded: with its accent or before it, as a ligature, in full width.
 """
 
 import re
+import unicodedata
 from typing import Final
 
 from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
@@ -34,8 +36,8 @@ def analyser(language: str) -> TextAnalyzer:
 
 
 def spaced(text: str) -> str:
-    """The text, runs of unspaced scripts cut into pairs that overlap."""
-    return _UNSPACED.sub(lambda run: _pairs(run[0]), text)
+    """The text in one encoding of its letters, runs of unspaced scripts cut into pairs that overlap."""
+    return _UNSPACED.sub(lambda run: _pairs(run[0]), unicodedata.normalize("NFKC", text))
 
 
 def _pairs(run: str) -> str:

@@ -27,10 +27,11 @@ from topics.documents import DocumentHead
 from topics.identity import DocumentRef
 from topics.queries import Filter
 
-MAKE: Final = 1  # of what is stored; another one is built anew
+MAKE: Final = 2  # of what is stored; another one is built anew
 HEAP: Final = 64 * 1024 * 1024  # bytes that may wait for a commit
-MOST_WORDS: Final = 64  # of a question that are looked for
+MOST_WORDS: Final = 64  # of a question that are looked for: the rarest
 HEADING_WEIGHT: Final = 0.6  # a word in title or headings, against one in the text
+FIELDS: Final = ("words", "heading_words")
 _ALL: Final = 1_000_000_000
 log = logger(__name__)
 
@@ -113,19 +114,21 @@ class TantivyIndex:
 
     def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
         """Best chunks by BM25, best first; ``text`` is never syntax."""
-        words = list(dict.fromkeys(self._analyser.analyze(spaced(text))))[:MOST_WORDS]
+        words = list(dict.fromkeys(self._analyser.analyze(spaced(text))))
         must, never = wanted(where)
         if not words or limit < 1 or not all(must):
             return []
-        found = Query.boolean_query([(Occur.Should, each) for word in words for each in self._of(word)])
         allowed = [[f"{term}" for term in allowed_terms(principals)], *must]
-        clauses = [(Occur.Must, found), (Occur.Must, _silent(self._term("tenant", tenant)))]
+        clauses = [(Occur.Must, _silent(self._term("tenant", tenant)))]
         clauses += [(Occur.Must, _silent(Query.term_set_query(self._schema, "terms", terms))) for terms in allowed]
         clauses += [(Occur.MustNot, Query.term_set_query(self._schema, "terms", terms)) for terms in never]
         with _failing("search"):
             searcher = self._read.searcher()
-            hits = searcher.search(Query.boolean_query(clauses), limit, count=False).hits
             weights = {word: _rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
+            known = [word for word in words if any(searcher.doc_freq(field, word) for field in FIELDS)]
+            sought = sorted(known, key=weights.__getitem__, reverse=True)[:MOST_WORDS]
+            clauses.append((Occur.Must, Query.boolean_query([(Occur.Should, q) for w in sought for q in self._of(w)])))
+            hits = searcher.search(Query.boolean_query(clauses), limit, count=False).hits
             return [self._hit(tenant, score, searcher.doc(address), weights) for score, address in hits]
 
     def _hit(self, tenant: str, score: float, found: Document, weights: Mapping[str, float]) -> KeywordHit:
@@ -220,7 +223,7 @@ def _schema() -> Any:
     for name in ("kind", "path", "version", "tenant"):
         builder.add_text_field(name, stored=name in ("path", "version"), tokenizer_name="raw", index_option="basic")
     builder.add_text_field("terms", tokenizer_name="raw", index_option="basic")
-    for name in ("words", "heading_words"):
+    for name in FIELDS:
         builder.add_text_field(name, tokenizer_name="words", index_option="freq")
     for name in ("id", "text", "heading", "value"):
         builder.add_text_field(name, stored=True, tokenizer_name="raw", index_option="basic")

@@ -60,12 +60,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--no-stack", action="store_true", help="readers and stages only")
+    parser.add_argument("--only", choices=("process", "stack"), help="readers and stages, or a real stack")
     options = parser.parse_args()
     console.print(f"seed {options.seed}")
-    share = options.seconds if options.no_stack else options.seconds / 2
-    console.print(f"in process: {dict(in_process(share, options.seed))}")
-    wrong = [] if options.no_stack else lanes.run(share, options.seed)
+    share = options.seconds if options.only else options.seconds / 2
+    if options.only != "stack":
+        console.print(f"in process: {dict(in_process(share, options.seed))}")
+    wrong = [] if options.only == "process" else lanes.run(share, options.seed)
     for sentence in wrong:
         console.print(f"wrong: {sentence[:1000]}")
     console.print(f"{len(wrong)} things wrong")
