@@ -221,19 +221,26 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
 
 
 async def _generate(settings: Settings, publish: Publish) -> Stage:
+    from streams.queries.answers import Answers, written_by
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
 
     clock = SystemClock()
     models = build.answer_models(settings, await build.encoder(settings))
-    stage = Generate(settings.queries, models, publish, clock)
+    answers, ports, beside = None, [Port(model.name, model.open, model.close) for model in models], []
+    if settings.cache.enabled and len(models) > 1:  # quoting costs less than a look
+        answers = Answers(build.hot_cache(settings), written_by(settings))
+        ports.append(Port("answers", answers.open, answers.close))
+        beside.append(answers.breaker.run)
+    stage = Generate(settings.queries, models, publish, clock, answers)
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
-        ports=[Port(model.name, model.open, model.close) for model in models],
+        ports=ports,
+        beside=beside,
     )
 
 

@@ -86,7 +86,10 @@ class Lacking(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well."""
+    """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well.
+
+    ``cache`` is the question's.
+    """
 
     question: str
     passages: list[Passage]
@@ -94,6 +97,7 @@ class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     degraded: list[str] = []
     lacking: list[Lacking] = []
     timings: dict[str, float] = {}
+    cache: bool = True
     asked_at: int
 
 
@@ -111,12 +115,16 @@ class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A finished answer and its receipt: which versions, which generation, how old, in how much time."""
+    """A finished answer and its receipt: which versions, which generation, how old, in how much time.
+
+    ``cached`` says that ``model`` wrote the text a moment ago, to the same question and the same passages.
+    """
 
     text: str
     found: bool
     citations: list[Citation] = []
     model: str
+    cached: bool = False
     generation: str
     documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered
     oldest_passage_seconds: float | None = None

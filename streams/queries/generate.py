@@ -19,6 +19,7 @@ from runtime.clock import Clock
 from runtime.logs import logger
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Publish, Record, Refuse
+from streams.queries.answers import Answers, pieces
 from streams.queries.events import Teller
 from topics.codec import DecodeError, decode_one
 from topics.headers import Hop
@@ -36,7 +37,11 @@ _MARKER = re.compile(r"\s?\[(\d{1,3})\]")
 class Generate:
     """The stage.  ``models`` is the ladder, best first; the last one should need nothing from outside."""
 
-    def __init__(self, settings: Queries, models: Sequence[AnswerModel], publish: Publish, clock: Clock) -> None:
+    def __init__(
+        self, settings: Queries, models: Sequence[AnswerModel], publish: Publish, clock: Clock,
+        answers: Answers | None = None,
+    ) -> None:  # fmt: skip
+        self._cache = answers
         self._settings, self._models, self._publish, self._clock = settings, models, publish, clock
 
     async def step(self, record: Record) -> Outcome:
@@ -46,8 +51,30 @@ class Generate:
             retrieval = decode_one(record.value or b"", record.headers, Retrieval)
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
-        started = time.perf_counter()
         passages = [p for p in retrieval.passages if self._answers(p)]
+        cache = self._cache
+        if cache is None or not (retrieval.cache and passages) or retrieval.degraded:
+            return await self._write(hop, retrieval, passages, None)
+        key = cache.key(retrieval, hop, passages, self._models[0].name)
+        async with cache.turn(key, hop.remaining(self._clock.now()) / 2):
+            if not hop.expired(self._clock.now()) and (text := await cache.find(key)) is not None:
+                return await self._again(text, hop, retrieval, passages)
+            return await self._write(hop, retrieval, passages, key)
+
+    async def _again(self, text: str, hop: Hop, retrieval: Retrieval, passages: list[Passage]) -> Outcome:
+        """A kept answer, streamed like one that is being written."""
+        teller, model = Teller(hop, "generate", self._clock), self._models[0].name
+        await self._publish([teller.event("generating", {"model": model})])
+        for piece in pieces(text):
+            await self._publish([teller.event("token", {"text": piece})])
+        metrics.answers_total.labels("answered").inc()
+        answer = self._answer(text, passages, retrieval, model, [])
+        answer.cached = True
+        return Emit([teller.event("answer", msgspec.to_builtins(answer))])
+
+    async def _write(self, hop: Hop, retrieval: Retrieval, passages: list[Passage], key: str | None) -> Outcome:
+        """An answer by the first model of the ladder that can; kept under this key if all was well."""
+        started = time.perf_counter()
         failed: list[str] = []
         for rung, model in enumerate(self._models):
             ends = self._ends(rung, hop)
@@ -79,6 +106,8 @@ class Generate:
                     metrics.degraded_total.labels("passages-dropped").inc()
                     degraded.append(f"passages-dropped:{dropped}")
                 answer = self._answer(text, kept, retrieval, model.name, degraded)
+                if self._cache is not None and key is not None and answer.found and not degraded:
+                    await self._cache.keep(key, hop, kept, text)
                 return Emit([teller.event("answer", msgspec.to_builtins(answer))])
         metrics.answers_total.labels("failed").inc()
         message = f"no model could answer ({', '.join(failed)})"

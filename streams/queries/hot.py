@@ -79,12 +79,17 @@ class Hot:
 
     def key(self, question: Question, hop: Hop) -> str:
         """The same for questions that must get the same passages, and for no others."""
-        normal = " ".join(unicodedata.normalize("NFKC", question.question).split())
         asked = msgspec.json.encode(
             [question.k, question.search, question.rerank, question.explain, question.filter], order="deterministic"
         )
         who = msgspec.json.encode(sorted(set(hop.principals)))
-        return digest(hop.tenant.encode(), who, normal.encode("utf-8", "surrogatepass"), asked, self._made_by.encode())
+        return digest(
+            hop.tenant.encode(),
+            who,
+            normal(question.question).encode("utf-8", "surrogatepass"),
+            asked,
+            self._made_by.encode(),
+        )
 
     async def find(self, key: str, hop: Hop, tokens: Sequence[Token], manifests: Reading) -> list[Passage] | None:
         """Passages that are as good as searched for now; None where there are none."""
@@ -176,6 +181,11 @@ class Hot:
             return await self.breaker.call(call, SECONDS)
         except ConnectorError:
             return None
+
+
+def normal(question: str) -> str:
+    """The same for what differs in blanks and in how letters are encoded only."""
+    return " ".join(unicodedata.normalize("NFKC", question).split())
 
 
 def made_by(settings: Settings, encoder: str) -> str:

@@ -105,6 +105,7 @@ class Retrieve:
             ],
             lacking=lacking,
             timings=timings,
+            cache=question.cache,
             asked_at=question.asked_at,
         )
 
