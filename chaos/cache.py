@@ -62,7 +62,7 @@ class Counts:
         grown = {place: value - was.get(place, 0.0) for place, value in now.items()}
         refused = {reason: n for (name, reason), n in grown.items() if name == "freshet_cache_refused_total"}
         hits, misses = (grown.get((f"cache_{what}_total", "passages"), 0.0) for what in ("hits", "misses"))
-        return cls(hits, misses, grown.get(("freshet_cache_evicted_total", None), 0.0), refused)  # type: ignore[call-overload]
+        return cls(hits, misses, grown.get(("freshet_cache_evicted_total", None), 0.0), refused)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / ".freshet" / "chaos-reports" / "cache")
     options = parser.parse_args(arguments)
     console.print(f"seed {options.seed}")
-    settings = {"FRESHET_PREFIX": f"k{options.seed:x}", "FRESHET_CACHE_TTL": str(options.ttl)}
+    settings = {"FRESHET_PREFIX": f"k{int(time.time()):x}", "FRESHET_CACHE_TTL": str(options.ttl)}
     with own_stack("chaos", os.environ.get("FRESHET_PORT_BASE", PORT_BASE), settings) as stack:
         own = in_place_of("retrieve", shlex.split(options.retriever), stack) if options.retriever else nullcontext()
         with own:

@@ -11,8 +11,9 @@ when the index was built anew: compaction has taken its text.
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from connectors.errors import Transient
 from connectors.ports import Hit, LoggedRecord, ManifestStore, TopicLog
@@ -34,6 +35,7 @@ COMMIT_CHUNKS: Final = 2000  # while catching up: a commit for each batch of rec
 BACKOFF: Final = Backoff(first=0.05, cap=2.0)
 _NEVER: Final = ("", False)
 log = logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -64,13 +66,19 @@ class KeywordView:
         self._uncommitted = 0
         self._identity = ""
         self._state = KeywordState(whole=False)
+        # One thread: what a cancelled call left under way is over before the next one begins.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keywords")
 
     async def open(self) -> None:
         """Nothing to wait for: it opens in :meth:`run`."""
 
     async def close(self) -> None:
         await self._log.close()
-        await asyncio.to_thread(self._table.close)
+        await self._in_thread(self._table.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def state(self) -> KeywordState:
         return self._state
@@ -112,18 +120,18 @@ class KeywordView:
                     log.warning("keyword view waits", reason=error.reason, error=str(error)[:500])
                 waiting = True
                 self._tell(whole=False)
-                await asyncio.to_thread(self._table.close)
+                await self._in_thread(self._table.close)
                 await asyncio.sleep(next(delays))
 
     async def _stand(self) -> None:
         """Go to where the index stands, if it is an index of this log."""
         self._identity = await self._log.identity()
         starts, ends = await self._log.starts(), await self._log.ends()
-        places = await asyncio.to_thread(self._table.open, self._identity)
+        places = await self._in_thread(self._table.open, self._identity)
         if beyond := {p: place for p, place in places.items() if place > ends.get(p, 0)}:
             log.warning("keyword index is built anew: it holds more than the log", places=beyond)
-            await asyncio.to_thread(self._table.forget)
-            places = await asyncio.to_thread(self._table.open, self._identity)
+            await self._in_thread(self._table.forget)
+            places = await self._in_thread(self._table.open, self._identity)
         self._places = {p: max(start, places.get(p, 0)) for p, start in starts.items()}
         self._parts, self._uncommitted = {}, 0
         self._settled = set(self._visible)
@@ -148,7 +156,7 @@ class KeywordView:
         records, places = await self._log.read(self._places, POLL)
         settled, self._settled = self._settled, set()
         if records or settled:
-            await asyncio.to_thread(self._take, records, settled)
+            await self._in_thread(self._take, records, settled)
         self._places = places
         if self._uncommitted >= commit_at or (self._uncommitted and not records):
             await self._commit()
@@ -161,7 +169,7 @@ class KeywordView:
         for waiting in self._parts.values():
             partition, offset = waiting.place
             places[partition] = min(places[partition], offset)
-        await asyncio.to_thread(self._table.commit, self._identity, places)
+        await self._in_thread(self._table.commit, self._identity, places)
         self._uncommitted = 0
         self._tell(whole=self._state.whole)
 

@@ -13,9 +13,9 @@ from topics.queries import Passage
 
 
 async def _trust(
-    _: Hot, value: bytes, hop: Hop, tokens: Sequence[Token], manifests: Reading
+    self: Hot, value: bytes, hop: Hop, tokens: Sequence[Token], manifests: Reading
 ) -> tuple[str | None, list[Passage]]:
-    del hop, tokens, manifests
+    del self, hop, tokens, manifests
     return None, decode(value, Entry).passages
 
 

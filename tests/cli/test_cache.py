@@ -21,7 +21,7 @@ class Desk:
     def __init__(self, environment: dict[str, str]) -> None:
         outside: dict[str, str | None] = {name: None for name in os.environ if name.startswith("FRESHET_")}
         own = environment | {"FRESHET_PREFIX": f"c{secrets.token_hex(4)}", "FRESHET_TENANTS": "default,acme"}
-        self._environment = outside | own
+        self._environment: dict[str, str | None] = {**outside, **own}
         self.settings = Settings.from_env(own)
 
     def __call__(self, *words: str, code: int = 0) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from msgspec import convert
 
-from connectors.errors import Permanent
 from connectors.keywords.tantivy_index import TantivyIndex
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.topic_log import MemoryTopicLog
@@ -55,15 +54,9 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        identity, self.table._index, self.table._writer = self.view._identity, None, None
-        async with asyncio.timeout(SECONDS):
-            while True:  # a thread of the dead may still be at work, which a dead process has not
-                gc.collect()
-                with contextlib.suppress(Permanent):
-                    TantivyIndex(self._folder, "english").open(identity)
-                    break
-                await asyncio.sleep(0.01)
-        gc.collect()
+        await self.view._in_thread(lambda: None)  # a dead process has no thread that is still at work
+        self.table._index = self.table._writer = None
+        gc.collect()  # and holds no lock
         self._begin()
 
     def hand(self, *names: str) -> None:
