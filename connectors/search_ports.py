@@ -85,6 +85,9 @@ class KeywordTable(Protocol):
     def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
         """Best chunks of a tenant that any of the principals (or everyone) may see, best first."""
 
+    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
+        """Texts of a version by their places, of those that are there."""
+
 
 class KeywordIndex(Protocol):
     """Keyword search of one generation.  Finds old versions as well as what is visible: only manifests decide.
@@ -104,6 +107,9 @@ class KeywordIndex(Protocol):
 
         Raises :class:`Transient` while nothing can be told.
         """
+
+    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
+        """As :meth:`KeywordTable.texts`."""
 
     def state(self) -> KeywordState: ...
 

@@ -172,6 +172,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.keyword_view import KeywordView, Listening
     from streams.queries.legs import Legs
     from streams.queries.manifests import Manifests
+    from streams.queries.neighbours import Neighbours
     from streams.queries.rerank import Rerank
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
@@ -207,7 +208,9 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         rerank = Rerank(reranker, settings.rerank.candidates)
         ports.append(Port("reranker", _at_once, reranker.close))
         beside.append(reranker.load)
-    search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank)
+    around = settings.queries.neighbours
+    neighbours = Neighbours(keywords, around) if keywords is not None and around else None
+    search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank, neighbours)
     stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock, hot)
     return Stage(
         name="retrieve",

@@ -131,6 +131,18 @@ class TantivyIndex:
             hits = searcher.search(Query.boolean_query(clauses), limit, count=False).hits
             return [self._hit(tenant, score, searcher.doc(address), weights) for score, address in hits]
 
+    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
+        """Texts of a version by their places, of those that are there."""
+        if not ordinals:
+            return {}
+        places = Query.term_set_query(self._schema, "ordinal", list(ordinals))
+        all_of = [self._term("path", ref.path), self._term("version", version), places]
+        with _failing("texts"):
+            searcher = self._read.searcher()
+            hits = searcher.search(Query.boolean_query([(Occur.Must, each) for each in all_of]), len(ordinals)).hits
+            found = [searcher.doc(address) for _, address in hits]
+            return {int(str(each.get_first("ordinal"))): str(each.get_first("text")) for each in found}
+
     def _hit(self, tenant: str, score: float, found: Document, weights: Mapping[str, float]) -> KeywordHit:
         path, text = str(found.get_first("path")), str(found.get_first("text"))
         held = set(self._analyser.analyze(spaced(f"{text} {found.get_first('heading') or ''}")))
@@ -227,7 +239,7 @@ def _schema() -> Any:
         builder.add_text_field(name, tokenizer_name="words", index_option="freq")
     for name in ("id", "text", "heading", "value"):
         builder.add_text_field(name, stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_unsigned_field("ordinal", stored=True)
+    builder.add_unsigned_field("ordinal", stored=True, indexed=True)
     return builder.build()
 
 

@@ -84,6 +84,9 @@ class Queries(Branch):
     min_words: float = Field(
         0.5, ge=0, le=1, description="... or holds this share of the question's words, weighted by their rarity."
     )
+    neighbours: int = Field(
+        0, ge=0, le=20, description="Chunks before and after that a passage gets too, from the keyword index."
+    )
     tail: bool = Field(
         True,
         description="Each retrieval worker keeps all manifests in memory too, about 3 KB for a document of 5 chunks,"

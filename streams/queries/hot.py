@@ -191,6 +191,6 @@ def normal(question: str) -> str:
 def made_by(settings: Settings, encoder: str) -> str:
     """All that passages depend on beside the question and the documents."""
     queries = settings.queries
-    parts = [encoder, queries.fusion, queries.keyword_weight, queries.vector_weight]
+    parts = [encoder, queries.fusion, queries.keyword_weight, queries.vector_weight, queries.neighbours]
     parts += [settings.keyword.engine, settings.keyword.language, settings.rerank.model, settings.rerank.candidates]
     return msgspec.json.encode(parts).decode()

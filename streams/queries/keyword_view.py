@@ -102,6 +102,9 @@ class KeywordView:
         ids = {ref: (m.version or "", list(m.chunks)) for ref, m in manifests.items()}
         return [_hit(hit, *ids.get(hit.ref, ("", []))) for hit in hits if hit.version >= ids.get(hit.ref, ("",))[0]]
 
+    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
+        return self._table.texts(ref, version, ordinals)
+
     async def run(self) -> None:
         """Keep it, for ever."""
         delays, waiting = BACKOFF.delays(), False

@@ -19,6 +19,7 @@ from streams.queries.fuse import Ranked, fuse
 from streams.queries.laps import Laps
 from streams.queries.legs import KEYWORD, VECTOR, Asked, Legs
 from streams.queries.manifests import Reading
+from streams.queries.neighbours import Neighbours
 from streams.queries.rerank import RERANK, Rerank
 from topics.headers import Hop
 from topics.identity import DocumentRef
@@ -53,9 +54,15 @@ class Search:
     """Searches for all questions of a worker."""
 
     def __init__(
-        self, settings: Queries, stale_after: float, legs: Legs, clock: Clock, rerank: Rerank | None = None
+        self,
+        settings: Queries,
+        stale_after: float,
+        legs: Legs,
+        clock: Clock,
+        rerank: Rerank | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
-        self._rerank = rerank
+        self._rerank, self._neighbours = rerank, neighbours
         self._settings, self._stale_after, self._legs, self._clock = settings, stale_after, legs, clock
         self._weights = (
             {VECTOR: settings.vector_weight, KEYWORD: settings.keyword_weight}
@@ -88,6 +95,8 @@ class Search:
         if checked.moved:
             asked.degraded["unsettled"] = None
         passages = [self._passage(each, checked.seen[each.hit.id], explain=question.explain) for each in ranked]
+        if self._neighbours is not None:
+            passages = await self._neighbours.widen(passages, hop.tenant, manifests)
         return Found(passages, list(asked.degraded))
 
     async def _rank(self, asked: Asked, legs: Mapping[str, Sequence[Hit]]) -> list[Ranked]:

@@ -101,6 +101,16 @@ class TestVersions:
         table.commit(LOG, {0: 3})
         assert table.versions == {B: {"1": "m1"}} and table.chunks == 1
 
+    def test_texts_by_their_places(self, table: TantivyIndex) -> None:
+        """Of one version of one document, those that are there; nothing of versions that are not."""
+        table.add(A, "1", "m1", head(), chunks("old one", "old two", "old three"))
+        table.add(A, "2", "m2", head(), chunks("new one", "new two"))
+        table.add(B, "1", "m1", head(), chunks("other"))
+        table.commit(LOG, {0: 1})
+        assert table.texts(A, "1", [2, 1]) == {1: "old two", 2: "old three"}
+        assert table.texts(A, "2", range(5)) == {0: "new one", 1: "new two"}
+        assert table.texts(A, "3", [0]) == {} == table.texts(A, "1", [])
+
     def test_a_version_added_again_takes_the_place_of_what_it_was(self, table: TantivyIndex) -> None:
         """Also within one commit; one of no chunks is a version too."""
         table.add(A, "1", "m1", head(), chunks("pump one", "pump two"))

@@ -74,8 +74,15 @@ class Worker:
             ends = await self.chunks.ends()
             while not self.view.state().whole or self.view._places != ends or self.view._uncommitted:
                 await asyncio.sleep(0.005)
-            while self.view._settled or self.view._uncommitted:
+            while self.view._settled or self.view._uncommitted or self._outdated():
                 await asyncio.sleep(0.005)
+
+    def _outdated(self) -> bool:
+        """Whether the table's thread is yet to remove what was replaced, or to commit that it has."""
+        held = [(ref, version) for ref, of in list(self.table.versions.items()) for version in list(of)]
+        visible = {ref: self.view._visible.get(ref, ("", False)) for ref, _ in held}
+        old = any(version < visible[ref][0] or visible[ref] == (version, True) for ref, version in held)
+        return old or self.view.state().versions != len(held)
 
     async def sync(self) -> None:
         """Hand over everything, and wait."""

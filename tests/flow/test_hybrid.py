@@ -143,7 +143,7 @@ async def test_keyword_search_takes_over_and_hands_back(
     back that is noticed without a question having to try."""
     await rig.lanes.put("pumps", b'{"text": "The red pump moves water at night."}')
     await rig.sync()
-    rig.lanes.settings.queries.__dict__["search_timeout"] = 0.1
+    monkeypatch.setitem(rig.lanes.settings.queries.__dict__, "search_timeout", 0.1)
     monkeypatch.setattr(breakers, "PROBE_SECONDS", 0.1)
     search = rig.lanes.store.search
     monkeypatch.setattr(rig.lanes.store, "search", away)
