@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from deploy.local.own_stack import OwnStack, own_stack
+from deploy.local.state import state_folder
+from deploy.local.supervisor import Supervisor
 from runtime.settings import Settings
 
 E2E_PORT_BASE = "18300"
@@ -83,5 +86,8 @@ class System:
 def system() -> Iterator[System]:
     """Servers, workers and gateway: started here and stopped here."""
     base = os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)
+    state = state_folder(state_folder().folder / "e2e")
+    if Supervisor.connect(state) is None:  # what an earlier run published would be found by this one's questions
+        shutil.rmtree(state.folder, ignore_errors=True)
     with own_stack("e2e", base) as stack, httpx.Client(base_url=stack.door, timeout=60) as http:
         yield System(stack, Settings.from_env(stack.environment), http)

@@ -35,7 +35,8 @@ def test_a_flush_loses_nothing_and_shows_nothing_wrong(system: System) -> None:
     def ask() -> None:
         nonlocal asked, labelled, slowest
         while not stop.is_set() or asked < 20:
-            answer = system.http.post("/v1/retrieve", json={"question": QUESTION.format(n=0), "k": 50})
+            question = {"question": QUESTION.format(n=0), "k": 50, "cache": False}
+            answer = system.http.post("/v1/retrieve", json=question)
             status = system.http.get("/v1/documents/herons/0")
             if status.status_code not in {200, 503}:
                 wrong.append(f"status {status.status_code}: {status.text}")

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -41,16 +42,17 @@ def test_a_document_is_answered_from_edited_and_deleted(system: System, doc_id: 
 
 
 def test_access_is_revoked_at_once(system: System, doc_id: str) -> None:
-    """Only who is on the list sees the document; off the list is off from that version on."""
+    """Only who is on the list sees the document; off the list is off from that version on, cached or not.  Who comes
+    onto it sees it when the question is asked anew, or the cached one has ended."""
     text, question = "The vault under the old mill opens with the number 4711.", "What opens the vault under the mill?"
     system.put_json(doc_id, text=text, access=["ann"])
 
-    def sees(principal: str) -> bool:
-        return any(passage["doc_id"] == doc_id for passage in system.retrieve(question, principal))
+    def sees(principal: str, **fields: Any) -> bool:
+        return any(passage["doc_id"] == doc_id for passage in system.retrieve(question, principal, **fields))
 
     assert sees("ann") and not sees("bob") and not sees("")
     system.put_json(doc_id, text=text, access=["bob"])
-    assert sees("bob") and not sees("ann")
+    assert not sees("ann") and sees("bob", cache=False)
 
 
 def test_filters_see_metadata(system: System, doc_id: str) -> None:
