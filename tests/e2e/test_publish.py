@@ -158,24 +158,30 @@ def test_sync_deletes_what_has_vanished(shell: Shell, system: System) -> None:
 
 def test_a_dry_run_sends_nothing(topics_only: tuple[Shell, Settings]) -> None:
     """It says what would be published, deleted, skipped and fail, and neither topic nor journal changes."""
-    shell, settings = topics_only
-    for name in ("a.md", "b.md", "c.md"):
+    shell, settings = topics_only  # the gateway that it asks is the system's: no other test publishes these names
+    for name in ("dry-a.md", "dry-b.md", "dry-c.md"):
         shell.write(name)
     shell("docs")
     before = (records(settings), shell.notes())
-    (shell.folder / "docs" / "a.md").unlink()
-    for name, text in {"b.md": "changed", "d.md": "new", "x.jpg": "no", "e.md": "", "f.md": "x" * 9_000_000}.items():
+    (shell.folder / "docs" / "dry-a.md").unlink()
+    for name, text in {
+        "dry-b.md": "changed",
+        "dry-d.md": "new",
+        "dry-x.jpg": "no",
+        "dry-e.md": "",
+        "dry-f.md": "x" * 9_000_000,
+    }.items():
         shell.write(name, text)
     shown = shell("docs", "--sync", "--dry-run")
     rows = {tuple(re.split(r"\s*│\s*", line.strip("│ \n"))[:3]) for line in shown.splitlines() if "│" in line}
     assert {
-        ("published", "docs/b.md", "changed"),
-        ("published", "docs/d.md", "new"),
-        ("deleted", "docs/a.md", "its file is gone"),
-        ("skipped", "docs/x.jpg", "no reader for .jpg"),
-        ("skipped", "docs/e.md", "empty"),
+        ("published", "docs/dry-b.md", "changed"),
+        ("published", "docs/dry-d.md", "new"),
+        ("deleted", "docs/dry-a.md", "its file is gone"),
+        ("skipped", "docs/dry-x.jpg", "no reader for .jpg"),
+        ("skipped", "docs/dry-e.md", "empty"),
     } <= rows
-    assert any(row[:2] == ("failed", "docs/f.md") and "larger than" in row[2] for row in rows)
+    assert any(row[:2] == ("failed", "docs/dry-f.md") and "larger than" in row[2] for row in rows)
     assert "2 would be published, 1 unchanged, 1 deleted, 2 skipped, 1 failed; nothing was sent" in shown
     assert (records(settings), shell.notes()) == before
 
