@@ -97,7 +97,11 @@ def test_lines_of_a_file_become_versions(system: System, tmp_path: Path) -> None
     environment = process_environment({**system.stack.environment, "FRESHET_SOURCES": json.dumps(mapping)})
 
     def says(question: str, doc_id: str, words: str) -> Callable[[], Any]:
-        return lambda: [p for p in system.retrieve(question, cache=False) if p["doc_id"] == doc_id and p["text"].endswith(words)]
+        def look() -> list[dict[str, Any]]:
+            found = system.retrieve(question, cache=False)
+            return [p for p in found if p["doc_id"] == doc_id and p["text"].endswith(words)]
+
+        return look
 
     with (
         running([*connect, *(str(tmp_path / f"{name}.properties") for name in files)], tmp_path / "connect.log"),
