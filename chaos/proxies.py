@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx
 
+from chaos.workers import end
 from deploy.local.cache import cache_folder
 from deploy.local.install import set_up
 from deploy.local.parts import TOXIPROXY_VERSION
@@ -84,12 +85,7 @@ def proxies(base: int, names: Sequence[str], log: Path) -> Iterator[Proxies]:
                 settings[variable] = form.format(at)
             yield Proxies(settings, http)
     finally:
-        child.terminate()
-        try:
-            child.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        end(child, _SECONDS)
 
 
 def _until_ready(http: httpx.Client, child: subprocess.Popen[bytes]) -> None:

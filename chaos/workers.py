@@ -20,9 +20,14 @@ def in_place_of(name: str, command: Sequence[str], stack: OwnStack) -> Iterator[
     try:
         yield
     finally:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        end(child, STOP_SECONDS)
+
+
+def end(child: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Ask a process of ours to stop, and see to it after so many seconds."""
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

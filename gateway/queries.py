@@ -24,7 +24,6 @@ from runtime.clock import millis
 from runtime.settings import Settings
 from topics.queries import Mode, Retrieval
 
-PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 _CALLER = (
     Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent."),

@@ -8,19 +8,18 @@ checked against the passages again.  What is degraded, or says that nothing was 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
-from connectors.errors import ConnectorError
 from connectors.models.prompt import SYSTEM
 from connectors.search_ports import HotCache
 from runtime import metrics
 from runtime.logs import logger
 from runtime.settings import Settings
-from streams.queries.breaker import Breaker
-from streams.queries.hot import SECONDS, normal
+from streams.queries.hot import normal
+from streams.queries.spare import SpareCache
 from topics.codec import DecodeError, decode, encode
 from topics.headers import Hop
 from topics.identity import DocumentRef, digest
@@ -29,7 +28,6 @@ from topics.queries import Passage, Retrieval
 PIECE: Final = 200  # characters of a kept answer that share an event
 TIER: Final = "answers"
 log = logger(__name__)
-T = TypeVar("T")
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -38,23 +36,13 @@ class Kept(msgspec.Struct, kw_only=True):
     text: str
 
 
-class Answers:
+class Answers(SpareCache):
     """Of a worker.  ``made_by`` tells apart all settings that an answer depends on."""
 
     def __init__(self, cache: HotCache, made_by: str) -> None:
-        self._cache, self._made_by = cache, made_by
-        self.breaker = Breaker("answer cache", lambda: cache.get("probe"))
+        super().__init__("answer cache", cache)
+        self._made_by = made_by
         self._writing: dict[str, asyncio.Event] = {}
-
-    async def open(self) -> None:
-        """Connect, or try again beside the questions."""
-        try:
-            await self._cache.open()
-        except ConnectorError as error:
-            self.breaker.failed(str(error), surely=True)
-
-    async def close(self) -> None:
-        await self._cache.close()
 
     def key(self, retrieval: Retrieval, hop: Hop, passages: Sequence[Passage], model: str) -> str:
         """The same where a model would be told the same for the same people, and nowhere else."""
@@ -96,13 +84,6 @@ class Answers:
         finally:
             del self._writing[key]
             ours.set()
-
-    async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """What the cache says; None where it is away, which costs nobody more than a moment."""
-        try:
-            return await self.breaker.call(call, SECONDS)
-        except ConnectorError:
-            return None
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -12,34 +12,31 @@ import asyncio
 import contextlib
 import time
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from connectors.errors import ConnectorError, Transient
 from connectors.search_ports import HotCache
 from connectors.view_ports import Announced
 from runtime import metrics
 from runtime.logs import logger
 from runtime.settings import Settings
-from streams.queries.breaker import Breaker
 from streams.queries.manifests import Reading
+from streams.queries.spare import SpareCache
 from topics.codec import DecodeError, decode, encode
 from topics.headers import Hop
 from topics.identity import DocumentRef, Token, digest
 from topics.queries import Passage, Question
 
-SECONDS: Final = 0.1  # that a look into the cache may take; then it is searched
 LEASE_SECONDS: Final = 1.0  # that others wait for who fills an entry
 POLL: Final = 0.01
 EVICT_SECONDS: Final = 0.1  # between rounds of housekeeping
 TIER: Final = "passages"
 RATIO_OVER: Final = 500  # look-ups that the ratio looks back, fading
 log = logger(__name__)
-T = TypeVar("T")
 
 
 class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -57,25 +54,15 @@ class Turn:
     ours: bool
 
 
-class Hot:
+class Hot(SpareCache):
     """Of a worker.  ``made_by`` tells apart all settings that passages depend on."""
 
     def __init__(self, cache: HotCache, made_by: str, ttl: float) -> None:
-        self._cache, self._made_by, self._ttl = cache, made_by, ttl
-        self.breaker = Breaker("hot cache", lambda: cache.get("probe"))
+        super().__init__("hot cache", cache)
+        self._made_by, self._ttl = made_by, ttl
         self._filling: dict[str, asyncio.Event] = {}
         self._changed: set[DocumentRef] = set()
         self._ratio = 0.0
-
-    async def open(self) -> None:
-        """Connect, or try again beside the questions."""
-        try:
-            await self._cache.open()
-        except Transient as error:
-            self.breaker.failed(str(error), surely=True)
-
-    async def close(self) -> None:
-        await self._cache.close()
 
     def key(self, question: Question, hop: Hop) -> str:
         """The same for questions that must get the same passages, and for no others."""
@@ -174,13 +161,6 @@ class Hot:
         if any(now is None or now.version != p.version for p, now in zip(entry.passages, seen, strict=True)):
             return "changed", []
         return None, entry.passages
-
-    async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """What the cache says; None where it is away, which costs nobody more than a moment."""
-        try:
-            return await self.breaker.call(call, SECONDS)
-        except ConnectorError:
-            return None
 
 
 def normal(question: str) -> str:
