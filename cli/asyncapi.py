@@ -37,12 +37,14 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.TENANT: _TEXT,
     headers.PRINCIPALS: {**_TEXT, "description": "Of whoever asks: a list as JSON"},
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
+    headers.WEBHOOK: {**_TEXT, "description": "Id of the webhook that is told how the job ends; `*` for all"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
-_HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION)
+_HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION,
+        headers.WEBHOOK)  # fmt: skip
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         told = {"^__connect\\.errors\\.": _TEXT, "^freshet-dlq-": _TEXT}
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
-    if spec in (registry.INDEX_EVENTS, registry.CONTROL):
+    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
         taken = (headers.SCHEMA,)
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:

@@ -16,6 +16,7 @@ from connectors.ports import (
 )
 from connectors.search_ports import HotCache, KeywordTable
 from connectors.view_ports import ManifestView
+from connectors.webhook_ports import WebhookSender, WebhookStore
 from runtime.settings import Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
@@ -74,6 +75,18 @@ def lane_board(settings: Settings) -> LaneBoard:
     from connectors.state.redis_lanes import RedisLanes
 
     return RedisLanes(settings)
+
+
+def webhook_store(settings: Settings) -> WebhookStore:
+    from connectors.state.redis_webhooks import RedisWebhooks
+
+    return RedisWebhooks(settings)
+
+
+def webhook_sender(settings: Settings) -> WebhookSender:
+    from connectors.webhooks.http_sender import HttpSender
+
+    return HttpSender(settings.webhook)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:

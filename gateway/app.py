@@ -14,6 +14,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
+from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
@@ -29,6 +30,7 @@ from gateway.problems import respond
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.webhooks import make_webhook_routes
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -79,10 +81,16 @@ def keep_raw_id(scope: dict[str, Any]) -> None:
         scope["path"] = _DOCUMENTS.decode() + "_"
 
 
-def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: LaneBoard | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    manifests: ManifestStore,
+    log: Log,
+    board: LaneBoard | None = None,
+    webhooks: WebhookStore | None = None,
+) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still.
+    Without a board readiness knows nothing of lanes that stand still; without a store there are no webhooks.
     """
     desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
@@ -93,8 +101,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
-        if board:
-            tasks.append(asyncio.create_task(_open(board)))
+        beside = [each for each in (board, webhooks) if each]
+        tasks += [asyncio.create_task(_open(each)) for each in beside]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
@@ -106,17 +114,18 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             await desk.close()
             await log.close()
             await manifests.close()
-            if board:
-                await board.close()
+            for each in beside:
+                await each.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk)
+    questions = Questions(settings, log, desk, webhooks)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers),
             *make_shelf_routes(settings, questions, callers),
+            *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],
@@ -130,7 +139,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard) -> None:
+async def _open(state: ManifestStore | LaneBoard | WebhookStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

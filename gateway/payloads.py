@@ -109,7 +109,8 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
-    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.
+    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  ``webhook``
+    is the id of one that is told how the job ends, or true for all that the tenant has.
     """
 
     question: str
@@ -121,6 +122,7 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    webhook: bool | str = False
 
 
 class Passages(msgspec.Struct, kw_only=True):

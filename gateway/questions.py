@@ -2,17 +2,20 @@
 
 import time
 
+from connectors.webhook_ports import EndpointRef, WebhookStore
 from gateway.caller import Caller
 from gateway.desk import Desk
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from gateway.problems import invalid
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop
 from topics.queries import Mode, Question
 from topics.registry import QUERIES
+from topics.webhooks import EVERY_ENDPOINT
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
@@ -20,12 +23,13 @@ PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refuse
 class Questions:
     """Takes questions in."""
 
-    def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
-        self._settings, self._log, self._desk = settings, log, desk
+    def __init__(self, settings: Settings, log: Log, desk: Desk, webhooks: WebhookStore | None = None) -> None:
+        self._settings, self._log, self._desk, self._webhooks = settings, log, desk, webhooks
 
     async def take(self, caller: Caller, body: QuestionBody, mode: Mode) -> tuple[Job, float]:
         """Publish a question that was found right; gives its job and the milliseconds that publishing took."""
         queries = self._settings.queries
+        told = await self._told(caller.tenant, body.webhook, mode)
         seconds = min(body.timeout or queries.deadline, longest_timeout(self._settings))
         job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
         hop = Hop(
@@ -35,6 +39,7 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            webhook=told,
         )
         question = Question(
             question=body.question,
@@ -56,3 +61,17 @@ class Questions:
             self._desk.withdraw(job)
             raise
         return job, (time.perf_counter() - began) * 1000
+
+    async def _told(self, tenant: str, webhook: bool | str, mode: Mode) -> str | None:
+        """Which webhook is told how the job ends; one that cannot be is refused now, when somebody listens."""
+        if webhook is False:
+            return None
+        if mode != "answer" or self._webhooks is None:
+            raise invalid("a webhook is told of answers: POST /v1/queries", pointer="/webhook")
+        if webhook is True:
+            if not await self._webhooks.endpoints(tenant):
+                raise invalid("there is no webhook yet: make one with POST /v1/webhooks", pointer="/webhook")
+            return EVERY_ENDPOINT
+        if await self._webhooks.endpoint(EndpointRef(tenant, webhook[:80])) is None:
+            raise invalid("there is no such webhook: true means all there are", pointer="/webhook")
+        return webhook

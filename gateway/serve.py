@@ -48,10 +48,15 @@ def _is_loopback(host: str) -> bool:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
     check_door(settings)
-    from connectors.build import lane_board, manifest_store  # here, so that tests and tools do not load the adapters
+    from connectors.build import (  # here, so that tests and tools do not load the adapters
+        lane_board,
+        manifest_store,
+        webhook_store,
+    )
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
-    app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings))
+    board, webhooks = lane_board(settings), webhook_store(settings)
+    app = create_app(settings, manifest_store(settings), KafkaLog(settings), board, webhooks)
     config = uvicorn.Config(
         app,
         http=Connection,

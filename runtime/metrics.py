@@ -57,6 +57,10 @@ oldest_queued = Gauge("freshet_oldest_in_flight_seconds", "Age of the oldest rec
 answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
 degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung, or saw less", ["rung"])
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
+webhook_tries = Counter("freshet_webhook_tries_total", "Calls of endpoints, by what came of them", ["outcome"])
+webhook_seconds = Histogram("freshet_webhook_seconds", "Calls of endpoints, seconds", buckets=_S)
+webhooks_under_way = Gauge("freshet_webhooks_under_way", "Calls of endpoints that a worker waits for")
+webhooks_dropped = Counter("freshet_webhooks_dropped_total", "Deliveries that were not begun", ["reason"])
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
 

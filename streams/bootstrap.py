@@ -247,6 +247,24 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _notify(settings: Settings, _: Publish) -> Stage:
+    from streams.webhooks.courier import Courier
+    from streams.webhooks.notify import Notify
+
+    store, sender, clock = build.webhook_store(settings), build.webhook_sender(settings), SystemClock()
+    courier = Courier(settings.webhook, store, sender, clock)
+    stage = Notify(store, clock, courier.wake)
+    return Stage(
+        name="notify",
+        reads=BY_NAME["notify"].reads,
+        record_step=stage.step,
+        on_refused=stage.on_refused,
+        in_flight=settings.webhook.in_flight,
+        ports=[Port("webhooks", store.open, store.close), Port("sender", sender.open, sender.close)],
+        beside=[courier.run],
+    )
+
+
 def _if_there(open_: Hook) -> Hook:
     """For what is needed seldom and found again by itself: the stage need not wait for it."""
 
@@ -268,4 +286,5 @@ _BUILDERS: dict[str, Build] = {
     "index": _index,
     "retrieve": _retrieve,
     "generate": _generate,
+    "notify": _notify,
 }

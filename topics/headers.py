@@ -17,6 +17,7 @@ CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
+WEBHOOK = "freshet-webhook"  # endpoint that is told how the job ends, * for all of the tenant's
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
@@ -44,6 +45,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = DEFAULT_TENANT
     principals: list[str] = []
     traceparent: str | None = None
+    webhook: str | None = None  # an endpoint's id, or EVERY_ENDPOINT
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -62,6 +64,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent.encode()
+        if self.webhook:
+            pairs[WEBHOOK] = self.webhook.encode()
         return pairs
 
     @classmethod
@@ -74,6 +78,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             tenant=_field(headers, TENANT, lambda value: check_tenant(value.decode()), DEFAULT_TENANT),
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
+            webhook=_field(headers, WEBHOOK, bytes.decode, "") or None,
         )
 
 

@@ -7,6 +7,7 @@ from topics.control import Epoch, Generation
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
 from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
+from topics.webhooks import Notification
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
 _NULL_PART = "At part 0 it deletes the document, at a later part it retires one that a shorter version no longer has."
@@ -95,6 +96,15 @@ ANSWERS = TopicSpec(
     replies=True,
 )
 
+WEBHOOKS = TopicSpec(
+    name="webhooks",
+    purpose="What endpoints of tenants are to be told: how a job ended, and that an answer no longer holds.",
+    key="job id; partition by murmur2",
+    records=(Notification,),
+    writers=("deliver",),
+    readers=("notify",),
+)
+
 # Stands for the topics of the user's own, which FRESHET_SOURCES names: they are not ours to make.
 SOURCES = TopicSpec(
     name="sources",
@@ -106,7 +116,7 @@ SOURCES = TopicSpec(
     config=_LARGE,
 )
 
-LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
+LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, WEBHOOKS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
 # All that waits for a stage, by name: where it waits, and for which stage.

@@ -9,6 +9,7 @@ from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, 
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
+from runtime.settings.webhooks import Webhook
 
 __all__ = [
     "PREFIX",
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Weaviate",
+    "Webhook",
     "Worker",
     "variable_of",
 ]

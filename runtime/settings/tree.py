@@ -11,6 +11,7 @@ from runtime.settings.branch import PREFIX, Branch, SettingsError
 from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
+from runtime.settings.webhooks import Webhook
 from runtime.sources import Source, read_sources
 
 # Variables are FRESHET_<branch>_<field>; these branches stand without their own name.
@@ -30,6 +31,7 @@ class Settings(Branch):
     rerank: Rerank = Rerank()
     cache: Cache = Cache()
     llm: Llm = Llm()
+    webhook: Webhook = Webhook()
     gateway: Gateway = Gateway()
     api: Api = Api()
     worker: Worker = Worker()
