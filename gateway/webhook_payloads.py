@@ -106,7 +106,7 @@ def view_of(endpoint: Endpoint, now: int, secret: str | None = None) -> Endpoint
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
     """What is told of a delivery."""
-    return msgspec.convert(msgspec.to_builtins(delivery), DeliveryView)
+    return msgspec.convert(delivery, DeliveryView, from_attributes=True)
 
 
 def endpoint_errors(body: EndpointBody | EndpointChange, policy: Policy) -> list[FieldError]:
