@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from connectors.epochs import EpochLog
+from connectors.job_ports import JobStore
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -74,6 +75,12 @@ def lane_board(settings: Settings) -> LaneBoard:
     from connectors.state.redis_lanes import RedisLanes
 
     return RedisLanes(settings)
+
+
+def job_store(settings: Settings) -> JobStore:
+    from connectors.state.redis_jobs import RedisJobs
+
+    return RedisJobs(settings)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:
