@@ -35,6 +35,7 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            mode=mode,
         )
         question = Question(
             question=body.question,

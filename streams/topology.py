@@ -2,7 +2,7 @@
 
 topics of your own -> map -> documents, where FRESHET_SOURCES names some
 documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
-queries -> retrieve -> retrievals -> generate -> answers
+queries -> retrieve -> retrievals -> generate -> answers -> deliver
 
 A stage gets a topic of its own only where it needs its own batch size, scale or replay.
 """
@@ -28,5 +28,6 @@ STAGES = (
     StageSpec("index", registry.VECTORS),
     StageSpec("retrieve", registry.QUERIES),
     StageSpec("generate", registry.RETRIEVALS),
+    StageSpec("deliver", registry.ANSWERS),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

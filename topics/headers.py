@@ -17,6 +17,8 @@ CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
+MODE = "freshet-mode"  # of a question that wants passages only: nobody comes back for it later
+EVENT = "freshet-event"  # type of an answer event, for readers who pass most of them by
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
@@ -44,6 +46,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = DEFAULT_TENANT
     principals: list[str] = []
     traceparent: str | None = None
+    mode: str = "answer"
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -62,6 +65,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent.encode()
+        if self.mode != "answer":
+            pairs[MODE] = self.mode.encode()
         return pairs
 
     @classmethod
@@ -74,6 +79,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             tenant=_field(headers, TENANT, lambda value: check_tenant(value.decode()), DEFAULT_TENANT),
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
+            mode=_field(headers, MODE, bytes.decode, "answer"),
         )
 
 

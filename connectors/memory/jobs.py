@@ -60,6 +60,5 @@ class MemoryJobs:
 
 
 def _copy(job: StoredJob, whole: bool) -> StoredJob:
-    if whole:
-        return msgspec.structs.replace(job)
-    return msgspec.structs.replace(job, passages=None, data=None)
+    copy = msgspec.json.decode(msgspec.json.encode(job), type=StoredJob)
+    return copy if whole else msgspec.structs.replace(copy, passages=None, data=None)
