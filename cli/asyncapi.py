@@ -39,12 +39,14 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
     headers.WEBHOOK: {**_TEXT, "description": "Id of the webhook that is told how the job ends; `*` for all"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
+    headers.MODE: {**_TEXT, "description": "`retrieve` where passages alone were asked for"},
+    headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
 _HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION,
-        headers.WEBHOOK)  # fmt: skip
+        headers.MODE, headers.WEBHOOK)  # fmt: skip
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -120,6 +122,8 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
     if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
         taken = (headers.SCHEMA,)
+    if spec is registry.ANSWERS:
+        taken = (*_HOP, headers.EVENT)
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
         found["RawDocument"] = {
@@ -179,7 +183,7 @@ def _key(spec: TopicSpec) -> dict[str, Any]:
 def _operations(settings: Settings) -> Iterable[tuple[str, dict[str, Any]]]:
     """What each of our applications does, stages in their order first."""
     order = [stage.name for stage in STAGES]
-    done = [(who, "receive", spec) for spec in registry.ALL for who in spec.readers]
+    done = [(who, "receive", spec) for spec in registry.ALL for who in (*spec.readers, *spec.followers)]
     done += [(who, "send", spec) for spec in registry.ALL for who in spec.writers]
     ours = [did for did in done if did[0] not in _OUTSIDE]
     for who, action, spec in sorted(ours, key=lambda did: order.index(did[0]) if did[0] in order else len(order)):

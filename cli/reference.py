@@ -124,7 +124,7 @@ def topics_page() -> str:
             spec.key,
             ", ".join(f"`{record.__name__}`" for record in spec.records) or "as they came",
             ", ".join(spec.writers),
-            ", ".join(spec.readers),
+            ", ".join((*spec.readers, *spec.followers)),
             "compacted" if spec.compacted else f"{spec.retention_ms // 86_400_000} days",
         ]
         lines.append(f"| {' | '.join(cells)} |")

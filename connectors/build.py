@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from connectors.epochs import EpochLog
+from connectors.job_ports import JobStore
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -87,6 +88,12 @@ def webhook_sender(settings: Settings) -> WebhookSender:
     from connectors.webhooks.http_sender import HttpSender
 
     return HttpSender(settings.webhook)
+
+
+def job_store(settings: Settings) -> JobStore:
+    from connectors.state.redis_jobs import RedisJobs
+
+    return RedisJobs(settings)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:

@@ -40,6 +40,7 @@ class Questions:
             principals=caller.principals,
             traceparent=caller.traceparent,
             webhook=told,
+            mode=mode,
         )
         question = Question(
             question=body.question,

@@ -13,6 +13,8 @@ from streams.topology import BY_NAME
 from topics import registry
 from topics.registry import group_of
 
+DELIVER_BATCH = 256  # events, most of them tokens, which cost nothing
+DELIVER_LINGER = 0.02  # seconds; a job in the store so much later, for a third of the calls
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
@@ -265,6 +267,24 @@ async def _notify(settings: Settings, _: Publish) -> Stage:
     )
 
 
+async def _deliver(settings: Settings, _: Publish) -> Stage:
+    from streams.queries.deliver import Deliver, passed_by
+    from streams.webhooks.notifications import JobWebhooks
+
+    jobs = build.job_store(settings)
+    stage = Deliver(jobs, [JobWebhooks(settings.kafka.partitions, settings.webhook.max_bytes)])
+    return Stage(
+        name="deliver",
+        reads=BY_NAME["deliver"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=DELIVER_BATCH,
+        linger=DELIVER_LINGER,
+        skips=passed_by,
+        ports=[Port("jobs", jobs.open, jobs.close)],
+    )
+
+
 def _if_there(open_: Hook) -> Hook:
     """For what is needed seldom and found again by itself: the stage need not wait for it."""
 
@@ -286,5 +306,6 @@ _BUILDERS: dict[str, Build] = {
     "index": _index,
     "retrieve": _retrieve,
     "generate": _generate,
+    "deliver": _deliver,
     "notify": _notify,
 }

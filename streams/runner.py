@@ -98,7 +98,7 @@ class Runner:
             limit = 1 if self._again else self._stage.batch
             events = await _take(queue, limit, self._stage.linger, self._room)
             self._waiting -= sum(map(size_of, events))
-            records = [self._record_of(event) for event in events]
+            records = [record for record in map(self._record_of, events) if not self._skips(record)]
             if self._again and self._retries:
                 await self._retries.wait(records[0])
             metrics.batch_records.labels(self.lane).observe(len(records))
@@ -177,6 +177,8 @@ class Runner:
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
         """Run the stage until it gives outcomes; an outage pauses it for as long as it lasts."""
+        if not records:
+            return []
         started = time.monotonic()
         metrics.records_in.labels(self.lane).inc(len(records))
         self._begun.update((record.delivery, started) for record in records)
@@ -321,6 +323,9 @@ class Runner:
 
     def _record_of(self, event: Any) -> Record:
         return retried_record_of(event) if self._again else record_of(event)
+
+    def _skips(self, record: Record) -> bool:
+        return self._stage.skips is not None and self._stage.skips(record)
 
     def _foreign(self, record: Record) -> bool:
         """Whether it lies in the retry topic and nobody here put it there."""

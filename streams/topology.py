@@ -2,8 +2,7 @@
 
 topics of your own -> map -> documents, where FRESHET_SOURCES names some
 documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
-queries -> retrieve -> retrievals -> generate -> answers
-webhooks -> notify -> endpoints of tenants
+queries -> retrieve -> retrievals -> generate -> answers -> deliver -> webhooks -> notify -> endpoints of tenants
 
 A stage gets a topic of its own only where it needs its own batch size, scale or replay.
 """
@@ -29,6 +28,7 @@ STAGES = (
     StageSpec("index", registry.VECTORS),
     StageSpec("retrieve", registry.QUERIES),
     StageSpec("generate", registry.RETRIEVALS),
+    StageSpec("deliver", registry.ANSWERS),
     StageSpec("notify", registry.WEBHOOKS),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -18,6 +18,8 @@ TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a 
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
 WEBHOOK = "freshet-webhook"  # endpoint that is told how the job ends, * for all of the tenant's
+MODE = "freshet-mode"  # of a question that wants passages only: nobody comes back for it later
+EVENT = "freshet-event"  # type of an answer event, for readers who pass most of them by
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
@@ -46,6 +48,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     principals: list[str] = []
     traceparent: str | None = None
     webhook: str | None = None  # an endpoint's id, or EVERY_ENDPOINT
+    mode: str = "answer"
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -66,6 +69,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             pairs[TRACEPARENT] = self.traceparent.encode()
         if self.webhook:
             pairs[WEBHOOK] = self.webhook.encode()
+        if self.mode != "answer":
+            pairs[MODE] = self.mode.encode()
         return pairs
 
     @classmethod
@@ -79,6 +84,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
             webhook=_field(headers, WEBHOOK, bytes.decode, "") or None,
+            mode=_field(headers, MODE, bytes.decode, "answer"),
         )
 
 

@@ -90,8 +90,9 @@ ANSWERS = TopicSpec(
     purpose="Everything a job says: stages, passages, tokens, the answer. The job's memory until retention ends.",
     key="job id; partition chosen by the gateway that accepted the job",
     records=(AnswerEvent,),
-    writers=("retrieve", "generate"),
-    readers=("gateway",),
+    writers=("retrieve", "generate", "gateway"),
+    readers=("deliver",),
+    followers=("gateway",),
     retention_ms=DAY,
     replies=True,
 )
@@ -116,7 +117,7 @@ SOURCES = TopicSpec(
     config=_LARGE,
 )
 
-LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, WEBHOOKS)
+LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS, WEBHOOKS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
 # All that waits for a stage, by name: where it waits, and for which stage.
@@ -127,7 +128,6 @@ ALL: tuple[TopicSpec, ...] = (
     *LANES,
     INDEX_EVENTS,
     CONTROL,
-    ANSWERS,
     *RETRIES.values(),
     *(dead_letters_of(spec) for spec in (SOURCES, *LANES)),
 )

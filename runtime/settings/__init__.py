@@ -5,7 +5,7 @@ docs/settings.md is generated from the descriptions here.
 """
 
 from runtime.settings.branch import PREFIX, SettingsError
-from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
+from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
@@ -18,6 +18,7 @@ __all__ = [
     "Documents",
     "Encoder",
     "Gateway",
+    "Jobs",
     "Kafka",
     "Keyword",
     "Llm",

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from runtime.settings.branch import PREFIX, Branch, SettingsError
-from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
+from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.webhooks import Webhook
@@ -27,6 +27,7 @@ class Settings(Branch):
     encoder: Encoder = Encoder()
     documents: Documents = Documents()
     queries: Queries = Queries()
+    job: Jobs = Jobs()
     keyword: Keyword = Keyword()
     rerank: Rerank = Rerank()
     cache: Cache = Cache()

@@ -1,17 +1,16 @@
-"""What endpoints are to be told of a job: records for ``webhooks``.
+"""What endpoints are to be told of a job that ended: records for ``webhooks``.
 
-Takes a job's final event and the hop it came by.  Gives a record for jobs that asked for it, none for others.  The
-notification's id comes from the job alone, so a job that ends twice is told of once.
+Takes a job with its final event's data.  Gives a record for one that asked for it, none for others.  The id of the
+notification comes from the job alone, so a job whose end is told twice is delivered once.
 """
 
 from collections.abc import Sequence
 
+from connectors.job_ports import StoredJob
 from streams.outcome import Output
 from topics import registry
 from topics.codec import encode, schema_header
-from topics.headers import Hop
 from topics.identity import partition_of
-from topics.queries import FINAL, AnswerEvent
 from topics.webhooks import Notification
 
 
@@ -21,28 +20,26 @@ class JobWebhooks:
     def __init__(self, partitions: int, max_bytes: int) -> None:
         self._partitions, self._max_bytes = partitions, max_bytes
 
-    def of(self, hop: Hop, event: AnswerEvent) -> Sequence[Output]:
-        """What is to be written when a job ended so."""
-        if hop.webhook is None or event.type not in FINAL or "retrieval" in event.data:
+    async def __call__(self, job: StoredJob) -> Sequence[Output]:
+        if job.webhook is None or job.final is None:
             return []
-        return [self.output(self._notification(hop.webhook, event))]
-
-    def output(self, notification: Notification) -> Output:
-        """A notification as a record; those of one happening lie in order in one partition."""
-        key = notification.id.encode()
-        partition = partition_of(key, self._partitions)
-        return Output(registry.WEBHOOKS, key, encode(notification), partition, schema_header(notification))
-
-    def _notification(self, endpoint: str, event: AnswerEvent) -> Notification:
-        data = {"job_id": event.job_id, event.type: event.data, "links": {"self": f"/v1/queries/{event.job_id}"}}
+        job_id, kind = job.ref.job_id, "answer" if job.final.type == "answer" else "error"
+        data = {"job_id": job_id, kind: job.data, "links": {"self": f"/v1/queries/{job_id}"}}
         notification = Notification(
-            id=event.job_id,
-            tenant=event.tenant,
-            endpoint=endpoint,
-            type="answer" if event.type == "answer" else "error",
-            at=event.at,
+            id=job_id,
+            tenant=job.ref.tenant,
+            endpoint=job.webhook,
+            type="answer" if kind == "answer" else "error",
+            at=job.final.at,
             data=data,
         )
         if len(encode(notification)) > self._max_bytes:
-            notification.data = {**data, event.type: None, "left_out": f"more than {self._max_bytes} bytes"}
-        return notification
+            notification.data = {**data, kind: None, "left_out": f"more than {self._max_bytes} bytes"}
+        return [notification_output(notification, self._partitions)]
+
+
+def notification_output(notification: Notification, partitions: int) -> Output:
+    """A notification as a record of ``webhooks``."""
+    key = notification.id.encode()
+    headers = schema_header(notification)
+    return Output(registry.WEBHOOKS, key, encode(notification), partition_of(key, partitions), headers)
