@@ -22,6 +22,7 @@ from cli import (
     stack,
     topics,
     view,
+    webhooks,
 )
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
@@ -42,6 +43,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(publish.publish)
 app.command()(ask.ask)
 app.command()(audit.audit)
