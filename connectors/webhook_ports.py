@@ -151,9 +151,9 @@ class WebhookStore(Protocol):
         """One delivery."""
 
     async def deliveries(
-        self, ref: EndpointRef, limit: int, before: int | None = None, state: State | None = None
+        self, ref: EndpointRef, limit: int, before: str | None = None, state: State | None = None
     ) -> list[Delivery]:
-        """Deliveries, newest first, created before that time."""
+        """Deliveries, newest first, behind the one of this id; none behind one that is not known."""
 
     async def again(self, ref: EndpointRef, delivery_id: str, now: int) -> Delivery | None:
         """Begin a delivery anew, with the same id, due now; None where there is none."""

@@ -23,10 +23,9 @@ STATES: tuple[State, ...] = ("waiting", "delivered", "failed")
 TENANT = Parameter("Freshet-Tenant", "header", "A known tenant; `default` when absent.")
 WEBHOOK_ID = Parameter("webhook_id", "path", "The webhook's id.")
 _DELIVERY = Parameter("delivery_id", "path", "The delivery's id: its `webhook-id`.")
-_MOMENT = "Created before this time, ms since 1970: `next` of the page before."
 _PAGE = (
     Parameter("limit", "query", f"1 to {MAX_PAGE}; 50 when absent.", {"type": "integer"}),
-    Parameter("before", "query", _MOMENT, {"type": "integer"}),
+    Parameter("before", "query", "Begin behind this delivery: `next` of the page before."),
     Parameter("state", "query", "Only these.", {"type": "string", "enum": list(STATES)}),
 )
 
@@ -104,12 +103,11 @@ def make_delivery_routes(endpoints: Endpoints) -> list[HTTPRouteHandler]:
         """List what was and will be delivered, newest first: tries, statuses, and when the next try is."""
         ref = endpoints.ref(request, webhook_id)
         check_parameters(request, ("limit", "before", "state"))
-        limit = _number(request, "limit", 1, MAX_PAGE) or 50
-        before, state = _number(request, "before", 0, 10**15), _state(request)
+        limit, before, state = _limit(request), request.query_params.get("before"), _state(request)
         await endpoints.find(ref)
-        page = await endpoints.store.deliveries(ref, limit, before, state)
+        page = await endpoints.store.deliveries(ref, limit, before and before[:80], state)
         views = [delivery_view(each) for each in page]
-        return json_response(DeliveryPage(deliveries=views, next=page[-1].created if len(page) == limit else None), 200)
+        return json_response(DeliveryPage(deliveries=views, next=page[-1].id if len(page) == limit else None), 200)
 
     @get(
         "/v1/webhooks/{webhook_id:str}/deliveries/{delivery_id:str}",
@@ -157,12 +155,10 @@ def _known(delivery: Delivery | None) -> Delivery:
     return delivery
 
 
-def _number(request: Request[Any, Any, Any], name: str, least: int, most: int) -> int | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 17 and least <= int(text) <= most):
-        raise invalid(f"{least} to {most} is meant", parameter=name)
+def _limit(request: Request[Any, Any, Any]) -> int:
+    text = request.query_params.get("limit", "50")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_PAGE):
+        raise invalid(f"1 to {MAX_PAGE} deliveries fit on a page", parameter="limit")
     return int(text)
 
 

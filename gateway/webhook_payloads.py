@@ -87,7 +87,7 @@ class DeliveryPage(msgspec.Struct, kw_only=True):
     """Deliveries, newest first; ``next`` is the `before` of the next page."""
 
     deliveries: list[DeliveryView]
-    next: int | None = None
+    next: str | None = None
 
 
 def view_of(endpoint: Endpoint, now: int, secret: str | None = None) -> EndpointView:

@@ -111,11 +111,13 @@ class MemoryWebhooks:
         return self._shelf(ref).deliveries.get(delivery_id)
 
     async def deliveries(
-        self, ref: EndpointRef, limit: int, before: int | None = None, state: State | None = None
+        self, ref: EndpointRef, limit: int, before: str | None = None, state: State | None = None
     ) -> list[Delivery]:
         found = sorted(self._shelf(ref).deliveries.values(), key=lambda each: (each.created, each.id), reverse=True)
-        fitting = (each for each in found if state in (None, each.state))
-        return [each for each in fitting if before is None or each.created < before][:limit]
+        if before is not None:
+            ids = [each.id for each in found]
+            found = found[ids.index(before) + 1 :] if before in ids else []
+        return [each for each in found if state in (None, each.state)][:limit]
 
     async def again(self, ref: EndpointRef, delivery_id: str, now: int) -> Delivery | None:
         shelf = self._shelf(ref)

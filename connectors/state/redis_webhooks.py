@@ -132,16 +132,18 @@ class RedisWebhooks:
         return _decoded(found, Delivery) if found is not None else None
 
     async def deliveries(
-        self, ref: EndpointRef, limit: int, before: int | None = None, state: State | None = None
+        self, ref: EndpointRef, limit: int, before: str | None = None, state: State | None = None
     ) -> list[Delivery]:
         found: list[Delivery] = []
-        start, highest = 0, f"({before}" if before is not None else "+inf"
+        listed, start = self._of(ref, "all"), 0
+        if before is not None:
+            [rank] = await self._ask("find a delivery", lambda pipe: pipe.zrevrank(listed, before))
+            if rank is None:
+                return []
+            start = int(rank) + 1
         while len(found) < limit:
-            page = (start, PAGE)
-            [ids] = await self._ask(
-                "list deliveries",
-                lambda pipe, page=page: pipe.zrevrangebyscore(self._of(ref, "all"), highest, "-inf", *page),  # type: ignore[misc]
-            )
+            page = (start, start + PAGE - 1)
+            [ids] = await self._ask("list deliveries", lambda pipe, page=page: pipe.zrevrange(listed, *page))  # type: ignore[misc]
             if not ids:
                 break
             names = [self._delivery(ref, each.decode()) for each in ids]

@@ -145,7 +145,10 @@ async def test_deliveries_come_in_pages(client: httpx.AsyncClient) -> None:
     full = await client.post(f"{place}/ping")
     assert full.status_code == 409, "two wait, which is the most here"
     first = (await client.get(f"{place}/deliveries?limit=1")).json()
-    assert len(first["deliveries"]) == 1 and first["next"] == first["deliveries"][0]["created"]
+    assert len(first["deliveries"]) == 1 and first["next"] == first["deliveries"][0]["id"]
+    second = (await client.get(f"{place}/deliveries?limit=1&before={first['next']}")).json()
+    last = (await client.get(f"{place}/deliveries?limit=1&before={second['next']}")).json()
+    assert first["deliveries"] != second["deliveries"] != [] and last == {"deliveries": [], "next": None}
 
 
 async def test_a_disabled_webhook_sends_nothing(client: httpx.AsyncClient) -> None:
@@ -204,7 +207,7 @@ async def test_bodies_that_are_refused(client: httpx.AsyncClient, body: dict[str
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-@pytest.mark.parametrize("query", ["limit=0", f"limit={MAX_PAGE + 1}", "limit=x", "before=-1", "state=late", "page=2"])
+@pytest.mark.parametrize("query", ["limit=0", f"limit={MAX_PAGE + 1}", "limit=x", "state=late", "page=2"])
 async def test_pages_that_are_refused(client: httpx.AsyncClient, query: str) -> None:
     """Naming the parameter."""
     made = await make(client)

@@ -126,11 +126,13 @@ class WebhookContract:
     async def test_deliveries_are_listed(self, store: WebhookStore) -> None:
         """Newest first, page by page, by state."""
         for n in range(5):
-            await store.enqueue(REF, delivery(str(n), created=NOW + n), b"")
+            await store.enqueue(REF, delivery(str(n), created=NOW + n // 4), b"")  # most in the same millisecond
         [claim] = await store.claim(REF, NOW, NOW + LEASE, 1)
         await store.settle(REF, claim, delivered(claim.delivery))
         assert [each.id for each in await store.deliveries(REF, 2)] == ["msg_4", "msg_3"]
-        assert [each.id for each in await store.deliveries(REF, 2, NOW + 3)] == ["msg_2", "msg_1"]
+        assert [each.id for each in await store.deliveries(REF, 2, "msg_3")] == ["msg_2", "msg_1"]
+        assert [each.id for each in await store.deliveries(REF, 2, "msg_1")] == ["msg_0"]
+        assert await store.deliveries(REF, 2, "msg_none") == []
         assert [each.id for each in await store.deliveries(REF, 9, state="delivered")] == [claim.delivery.id]
         assert len(await store.deliveries(REF, 9, state="waiting")) == 4
         assert await store.deliveries(OTHER, 9) == []
