@@ -166,4 +166,4 @@ def _state(request: Request[Any, Any, Any]) -> State | None:
     text = request.query_params.get("state")
     if text is not None and text not in STATES:
         raise invalid(f"{', '.join(STATES)} are the states", parameter="state")
-    return text  # type: ignore[return-value]  # it is one of them
+    return text

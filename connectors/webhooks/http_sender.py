@@ -65,8 +65,9 @@ class HttpSender:
     async def _post(
         self, pool: httpcore.AsyncConnectionPool, url: str, headers: dict[str, str], body: bytes
     ) -> Receipt:
-        own = {"content-type": "application/json", "user-agent": USER_AGENT, "accept": "*/*"}
-        async with pool.stream("POST", url, headers={**own, **headers}, content=body) as response:
+        own = {"content-type": "application/json", "user-agent": USER_AGENT, "accept": "*/*", **headers}
+        pairs = [(name.encode(), value.encode()) for name, value in own.items()]
+        async with pool.stream("POST", url, headers=pairs, content=body) as response:
             status, given = response.status, dict(response.headers)
             read = 0
             async for piece in response.aiter_stream():

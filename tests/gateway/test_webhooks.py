@@ -252,13 +252,16 @@ async def test_questions_that_name_nobody(client: httpx.AsyncClient, log: Memory
     assert not log.published
 
 
-async def test_the_store_may_be_away(client: httpx.AsyncClient, webhooks: MemoryWebhooks) -> None:
+async def test_the_store_may_be_away(
+    client: httpx.AsyncClient, webhooks: MemoryWebhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503, and questions that name no webhook do not notice."""
 
     async def away(*_: object) -> Any:
         raise Transient("Redis is away")
 
-    webhooks.endpoints = webhooks.endpoint = away  # type: ignore[method-assign]
+    for name in ("endpoints", "endpoint"):
+        monkeypatch.setattr(webhooks, name, away)
     assert (await client.get("/v1/webhooks")).status_code == 503
     assert (await client.post("/v1/queries", json={"question": "Why?", "webhook": True})).status_code == 503
     assert (await client.post("/v1/queries", json={"question": "Why?"})).status_code == 202
