@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -79,8 +80,9 @@ async def event_stream(job: Job, after: int | None, watches: Watches) -> AsyncIt
         yield frame("accepted", {"job_id": job.id, "deadline": job.deadline})
     async for item in job.follow(-1 if after is None else after, HEARTBEAT_SECONDS):
         yield HEARTBEAT if item is None else _framed(*item)
-    async for further in watches.follow(job, HEARTBEAT_SECONDS):
-        yield HEARTBEAT if further is None else _framed(*further)
+    async with aclosing(watches.follow(job, HEARTBEAT_SECONDS)) as further:
+        async for item in further:
+            yield HEARTBEAT if item is None else _framed(*item)
 
 
 def _framed(offset: int | None, emission: Emission) -> bytes:

@@ -9,7 +9,7 @@ All documents that are watched here are looked up together, again and again, for
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -77,7 +77,7 @@ class Watches:
         """Whether something comes behind the answer for a reader who has seen everything up to this id."""
         return _receipt(job) is not None and after == job.final_offset
 
-    async def follow(self, job: Job, beat: float) -> AsyncIterator[tuple[int, Emission] | None]:
+    async def follow(self, job: Job, beat: float) -> AsyncGenerator[tuple[int, Emission] | None, None]:
         """What comes behind the final event: one event more, with its id; None when nothing came for ``beat`` seconds.
 
         The id is one more than the answer's: who has seen it has seen all.
