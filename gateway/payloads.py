@@ -110,6 +110,7 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
     ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.
+    ``notify_stale`` keeps the stream of events open until a document behind the answer changes.
     """
 
     question: str
@@ -118,6 +119,7 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None

@@ -28,6 +28,7 @@ class Questions:
         queries = self._settings.queries
         seconds = min(body.timeout or queries.deadline, longest_timeout(self._settings))
         job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
+        job.notify_stale = body.notify_stale
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
@@ -44,6 +45,7 @@ class Questions:
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
             asked_at=millis(),

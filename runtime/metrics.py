@@ -55,6 +55,7 @@ answerable_seconds = Histogram(
 queue_length = Gauge("queue_length", "Records that wait for a lane (consumer lag)", ["queue"])
 oldest_queued = Gauge("freshet_oldest_in_flight_seconds", "Age of the oldest record in work", ["stage"])
 answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
+answers_stale = Counter("freshet_answers_stale_total", "Readers told that a document behind their answer had changed")
 degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung, or saw less", ["rung"])
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])

@@ -15,6 +15,9 @@ class Gateway(Branch):
     replica: int = Field(0, ge=0, description="Number of this gateway among its replicas.")
     replicas: int = Field(1, ge=1, description="How many gateways share the reply partitions.")
     max_in_flight: int = Field(256, ge=1, description="Questions under way before 429.")
+    notify_stale_for: float = Field(
+        600.0, gt=0, le=86400, description="Seconds for which a question with `notify_stale` has its answer watched."
+    )
     api_key: SecretStr | None = Field(None, description="API key that `freshet ask` and other commands show it.")
 
 
