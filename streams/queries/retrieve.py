@@ -82,7 +82,8 @@ class Retrieve:
             return [teller.event("answer", {"retrieval": msgspec.to_builtins(retrieval)})]
         passages = teller.event("passages", {"passages": msgspec.to_builtins(retrieval.passages)})
         headers = {**hop.headers(), **schema_header(retrieval)}
-        return [passages, Output(registry.RETRIEVALS, hop.job_id.encode(), encode(retrieval), partition, headers)]
+        next_ = registry.RETRIEVALS_BATCH if hop.priority == "batch" else registry.RETRIEVALS
+        return [passages, Output(next_, hop.job_id.encode(), encode(retrieval), partition, headers)]
 
     async def _retrieve(
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
