@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from chaos.paced import MODEL, Endpoint, Pace
 
-MESSAGES = [{"role": "user", "content": "What?"}]
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What?"}]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def client(url: str) -> openai.AsyncOpenAI:
 async def streamed(url: str) -> tuple[str, float]:
     """The text of one answer, and the seconds from its first token to its last."""
     async with client(url) as openai_:
-        chunks = await openai_.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)  # type: ignore[arg-type, call-overload]
+        chunks = await openai_.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
         text, times = "", []
         async for chunk in chunks:
             if chunk.choices and chunk.choices[0].delta.content:
@@ -50,9 +51,9 @@ async def test_answers_whole_and_lists_its_model(endpoint: tuple[Endpoint, str])
     """Without stream the same text comes at once, and the model that it names is listed."""
     _, url = endpoint
     async with client(url) as openai_:
-        answer = await openai_.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type, call-overload]
-        assert answer.choices[0].message.content.endswith("w19 [1]")
-        assert answer.usage.completion_tokens == 20
+        answer = await openai_.chat.completions.create(model=MODEL, messages=MESSAGES)
+        assert (answer.choices[0].message.content or "").endswith("w19 [1]")
+        assert answer.usage is not None and answer.usage.completion_tokens == 20
         assert [model.id async for model in openai_.models.list()] == [MODEL]
 
 
@@ -74,7 +75,7 @@ async def test_fails_as_it_is_told(endpoint: tuple[Endpoint, str], mode: str, er
         with pytest.raises((error, httpx.ReadError) if mode == "cut" else error):
             chunks = await openai_.with_options(timeout=0.5).chat.completions.create(
                 model=MODEL, messages=MESSAGES, stream=True
-            )  # type: ignore[arg-type, call-overload]
+            )
             async for _ in chunks:
                 pass
         assert (await http.post("/control", json={"mode": "well"})).status_code == 200

@@ -24,7 +24,7 @@ class Door:
 
     def __init__(self, *, several: bool = False, **limits: float) -> None:
         self.now = 1000.0
-        self.admission = Admission(Gateway(**limits), several, lambda: self.now)  # type: ignore[arg-type]
+        self.admission = Admission(Gateway(**limits), several, lambda: self.now)
 
     def ask(self, seconds: float = 30.0, tenant: str = "default", priority: Priority = "interactive") -> Permit:
         return self.admission.admit(tenant, priority, "answer", seconds)
@@ -110,7 +110,7 @@ def test_streams_side_by_side_are_no_queue() -> None:
     for _ in range(30):
         permit = door.ask()
         for told in ("retrieving", "passages", "generating"):
-            door.admission.tell(permit, told)  # type: ignore[arg-type]
+            door.admission.tell(permit, told)
             door.now += 0.02
         door.now += 0.5
     assert door.admission.oldest("interactive") == 0.0
