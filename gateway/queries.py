@@ -67,6 +67,7 @@ def passages_of(job: Job, timings: dict[str, float]) -> Passages:
         degraded=found.degraded,
         lacking=found.lacking,
         oldest_passage_seconds=max(((millis() - p.published_at) / 1000 for p in found.passages), default=None),
+        standalone=found.standalone,
         timings={**found.timings, **timings},
     )
 
