@@ -109,8 +109,8 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
-    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  ``history`` is
-    what was said before in a conversation, oldest first: a follow-up question is understood with it.
+    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  With
+    ``history``, what was said before in a conversation, oldest first, a follow-up question is understood.
     """
 
     question: str
