@@ -13,7 +13,7 @@ from gateway.chunks import Completion, follow, whole
 from gateway.conversation import MODEL, ChatBody, check_model, question_of, without_effect
 from gateway.documents import json_response
 from gateway.jobs import Job
-from gateway.openai_errors import ERRORS, responder
+from gateway.openai_errors import ERRORS, handlers
 from gateway.openapi import Doc
 from gateway.queries import failed
 from gateway.questions import Questions
@@ -36,7 +36,7 @@ def make_completion_route(
     @post(
         "/v1/chat/completions",
         status_code=200,
-        exception_handlers={Exception: responder(hide)},
+        exception_handlers=handlers(hide),
         opt={
             "doc": Doc(
                 scope="read",

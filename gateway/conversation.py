@@ -35,7 +35,7 @@ _REFUSED: Final = {
     "logit_bias": "tokens are not weighted",
     "stop": "answers end where they end",
 }
-_NOTHING: Final = (None, False, 0, [], {}, "none", "auto", {"type": "text"}, ["text"])
+_NOTHING: Final[tuple[Any, ...]] = (None, False, 0, [], {}, "none", "auto", {"type": "text"}, ["text"])
 _IGNORED: Final = (
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "presence_penalty", "frequency_penalty", "seed",
     "user", "store", "metadata", "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier",

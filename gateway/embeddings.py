@@ -20,7 +20,7 @@ from gateway.completions import PROBLEMS
 from gateway.conversation import MODEL, check_model
 from gateway.documents import json_response
 from gateway.jobs import Job
-from gateway.openai_errors import ERRORS, responder
+from gateway.openai_errors import ERRORS, handlers
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import QuestionBody
 from gateway.problems import FieldError, Problem, invalid
@@ -140,7 +140,7 @@ def make_embedding_routes(
     settings: Settings, questions: Questions, callers: Callers, hide: Callable[[str], str]
 ) -> list[HTTPRouteHandler]:
     """Build the routes."""
-    respond = {Exception: responder(hide)}
+    respond = handlers(hide)
     since = int(time.time())
     body_limit = 64 * 1024 + 6 * settings.queries.embed_chars  # a character may be escaped as six
     models = {name: Model(id=name, created=since) for name in (MODEL, EMBEDDER)}

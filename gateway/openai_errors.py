@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
+from litestar.types import ExceptionHandlersMap
 
 from gateway.bodies import JSON
 from gateway.openapi import Errors
@@ -52,8 +53,8 @@ def _dotted(pointer: str) -> str:
     return _INDEX.sub(r"[\1]", plain)
 
 
-def responder(hide: Callable[[str], str]) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
-    """The exception handler of such a route; ``hide`` takes secrets out of what is said."""
+def handlers(hide: Callable[[str], str]) -> ExceptionHandlersMap:
+    """What such a route does with exceptions; ``hide`` takes secrets out of what is said."""
 
     def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         problem = problem_of(error)
@@ -65,4 +66,4 @@ def responder(hide: Callable[[str], str]) -> Callable[[Request[Any, Any, Any], E
             headers={**problem.headers, **retry_header(problem), "Cache-Control": "no-store"},
         )
 
-    return respond
+    return {Exception: respond}

@@ -123,7 +123,7 @@ async def test_the_hot_tier_knows_the_question_that_stands_alone() -> None:
         searched.append(question.question)
         return await find(question, *more)
 
-    lanes.retrieve._search.find = counted  # type: ignore[method-assign]
+    lanes.retrieve._search.find = counted  # type: ignore[method-assign, assignment]
     about_cats = [Turn(role="user", content="Do cats sleep?")]
     first = found(await lanes.ask("And when?", history=HISTORY, mode="retrieve"))["passages"]
     other = found(await lanes.ask("And when?", history=about_cats, mode="retrieve"))["passages"]
