@@ -1,6 +1,7 @@
 """A question's way into the log: a job on the desk, and a record in `queries`."""
 
 import time
+from collections.abc import Sequence
 
 from gateway.caller import Caller
 from gateway.desk import Desk
@@ -23,8 +24,13 @@ class Questions:
     def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
         self._settings, self._log, self._desk = settings, log, desk
 
-    async def take(self, caller: Caller, body: QuestionBody, mode: Mode) -> tuple[Job, float]:
-        """Publish a question that was found right; gives its job and the milliseconds that publishing took."""
+    async def take(
+        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = ()
+    ) -> tuple[Job, float]:
+        """Publish a question that was found right; gives its job and the milliseconds that publishing took.
+
+        In the mode `embed` there are ``texts`` instead of a question.
+        """
         queries = self._settings.queries
         batch = body.priority == "batch"
         usual = queries.batch_deadline if batch else queries.deadline
@@ -51,6 +57,8 @@ class Questions:
             notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
+            history=body.history,
+            texts=list(texts),
             asked_at=millis(),
         )
         began = time.perf_counter()

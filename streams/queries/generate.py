@@ -163,6 +163,7 @@ class Generate:
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
             degraded=degraded,
             lacking=retrieval.lacking,
+            standalone=retrieval.standalone,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
 
