@@ -41,12 +41,14 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
     headers.MODE: {**_TEXT, "description": "`retrieve` where passages alone were asked for"},
     headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
+    headers.PRIORITY: {**_TEXT, "enum": ["interactive", "batch"], "description": "`interactive` when absent"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
-_HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION,
-        headers.MODE, headers.WEBHOOK)  # fmt: skip
+_ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY,
+          headers.MODE, headers.WEBHOOK)  # fmt: skip
+_HOP = (headers.SCHEMA, *_ASKED)
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -39,9 +39,7 @@ def list_(tenant: TenantOption = None) -> None:
 @app.command()
 def add(
     url: Annotated[str, typer.Argument(help="Where to tell it: https, at a public address.")],
-    event: Annotated[
-        list[str] | None, typer.Option(help="answer, error, answer.stale; repeat. All when absent.")
-    ] = None,
+    event: Annotated[list[str] | None, typer.Option(help="answer or error; repeat. Both when absent.")] = None,
     description: Annotated[str | None, typer.Option(help="Whose it is, what for.")] = None,
     tenant: TenantOption = None,
 ) -> None:

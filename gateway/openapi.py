@@ -3,7 +3,7 @@
 Schemas come from the structs by msgspec, so what is documented is what is validated.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getdoc
 from typing import Any
@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 
 from gateway.keys import Scope
 from gateway.problems import KINDS, MEDIA_TYPE, ProblemDocument
-from topics.webhooks import Message
+from topics.webhooks import WebhookMessage
 
 VERSION = "1"
 _SCHEMES = {
@@ -37,6 +37,18 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """How routes tell errors: media type, body, and the status of each kind."""
+
+    media_type: str
+    body: type[msgspec.Struct]
+    statuses: Mapping[str, int]
+
+
+PROBLEMS = Errors(MEDIA_TYPE, ProblemDocument, {kind: status for kind, (status, _) in KINDS.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Doc:
     """What a route takes and gives.  Bodies are structs, by media type; None stands for free text or bytes."""
 
@@ -46,6 +58,7 @@ class Doc:
     parameters: Sequence[Parameter] = ()
     problems: Sequence[str] = ()
     headers: dict[str, str] = field(default_factory=dict)  # of successful responses: name -> meaning
+    errors: Errors = PROBLEMS
 
 
 def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
         for method in handler.http_methods
         if method in _METHODS and isinstance(handler.opt.get("doc"), Doc)
     ]
-    structs = [*_structs(handler.opt["doc"] for _, _, handler in routes), Message]
+    structs = [*_structs(handler.opt["doc"] for _, _, handler in routes), WebhookMessage]
     (_, schemas) = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler in sorted(routes, key=lambda r: (r[0], r[1])):
@@ -79,7 +92,6 @@ def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
 _TOLD = {
     "answer": "A job has its answer",
     "error": "A job ended without an answer",
-    "answer.stale": "A document behind an answer has changed",
     "ping": "Somebody tries whether messages arrive",
 }
 _SIGNED = {
@@ -101,11 +113,11 @@ def _webhooks() -> Iterator[tuple[str, dict[str, Any]]]:
             "410": {"description": "The webhook is disabled: nothing is sent any more"},
         }
         post = {
-            "operationId": f"told_{name.replace('.', '_')}",
+            "operationId": f"told_{name}",
             "summary": summary,
             "security": [],
             "parameters": parameters,
-            "requestBody": {"required": True, "content": _content({"application/json": Message})},
+            "requestBody": {"required": True, "content": _content({"application/json": WebhookMessage})},
             "responses": answers,
         }
         yield name, {"post": post}
@@ -120,9 +132,13 @@ def _security(scope: Scope | None, keyed: bool) -> list[dict[str, list[str]]]:
 
 
 def _structs(docs: Any) -> list[type[msgspec.Struct]]:
-    found: dict[str, type[msgspec.Struct]] = {ProblemDocument.__name__: ProblemDocument}
+    found: dict[str, type[msgspec.Struct]] = {}
     for doc in docs:
-        for struct in [*doc.takes.values(), *(s for given in doc.gives.values() for s in given.values())]:
+        for struct in [
+            doc.errors.body,
+            *doc.takes.values(),
+            *(s for given in doc.gives.values() for s in given.values()),
+        ]:
             if struct is not None:
                 found[struct.__name__] = struct
     return [found[name] for name in sorted(found)]
@@ -139,8 +155,8 @@ def _operation(handler: HTTPRouteHandler, doc: Doc, keyed: bool) -> dict[str, An
                 name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in doc.headers.items()
             }
     for kind in (*(("unauthorized", "forbidden") if doc.scope and keyed else ()), *doc.problems):
-        status, title = KINDS[kind]
-        responses[str(status)] = {"description": title, "content": _content({MEDIA_TYPE: ProblemDocument})}
+        content = _content({doc.errors.media_type: doc.errors.body})
+        responses[str(doc.errors.statuses[kind])] = {"description": KINDS[kind][1], "content": content}
     operation: dict[str, Any] = {"operationId": handler.handler_name, "summary": summary, "responses": responses}
     operation["security"] = _security(doc.scope, keyed)
     asks = f"Needs an API key with the scope `{doc.scope}`." if doc.scope and keyed else ""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,12 +20,14 @@ REPLY_PARTITION = "freshet-reply-partition"
 WEBHOOK = "freshet-webhook"  # endpoint that is told how the job ends, * for all of the tenant's
 MODE = "freshet-mode"  # of a question that wants passages only: nobody comes back for it later
 EVENT = "freshet-event"  # type of an answer event, for readers who pass most of them by
+PRIORITY = "freshet-priority"  # `batch`; absent where somebody waits for the answer
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _LAST_PARTITION = 65_535  # what fits a job id
 
 T = TypeVar("T")
+Priority: TypeAlias = Literal["interactive", "batch"]
 Headers: TypeAlias = Mapping[str, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
 
@@ -49,6 +51,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     webhook: str | None = None  # an endpoint's id, or EVERY_ENDPOINT
     mode: str = "answer"
+    priority: Priority = "interactive"
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -71,6 +74,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             pairs[WEBHOOK] = self.webhook.encode()
         if self.mode != "answer":
             pairs[MODE] = self.mode.encode()
+        if self.priority != "interactive":
+            pairs[PRIORITY] = self.priority.encode()
         return pairs
 
     @classmethod
@@ -85,6 +90,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
             webhook=_field(headers, WEBHOOK, bytes.decode, "") or None,
             mode=_field(headers, MODE, bytes.decode, "answer"),
+            priority=_field(headers, PRIORITY, lambda value: msgspec.convert(value.decode(), Priority), "interactive"),
         )
 
 

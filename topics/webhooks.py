@@ -11,7 +11,7 @@ import msgspec
 from topics.identity import digest
 
 EVERY_ENDPOINT = "*"  # in place of an endpoint's id
-EventName: TypeAlias = Literal["answer", "error", "answer.stale"]
+EventName: TypeAlias = Literal["answer", "error"]
 
 
 class Notification(msgspec.Struct, kw_only=True):
@@ -29,7 +29,7 @@ class Notification(msgspec.Struct, kw_only=True):
     data: dict[str, Any]
 
 
-class Message(msgspec.Struct, kw_only=True):
+class WebhookMessage(msgspec.Struct, kw_only=True):
     """The body of a webhook, as Standard Webhooks has it.
 
     ``data`` has `job_id`, `links`, and the `answer` or the `error`.  An answer that is larger than
@@ -44,7 +44,7 @@ class Message(msgspec.Struct, kw_only=True):
 def message_body(type_: str, at: int, data: dict[str, Any]) -> bytes:
     """What is signed and sent, byte for byte the same at every try."""
     moment = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode(Message(type=type_, timestamp=moment, data=data))
+    return msgspec.json.encode(WebhookMessage(type=type_, timestamp=moment, data=data))
 
 
 def message_id(endpoint_id: str, notification_id: str) -> str:
