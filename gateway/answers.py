@@ -20,6 +20,7 @@ from topics.queries import AnswerEvent
 RETRY_SECONDS = 1.0
 REQUEST_SECONDS = 5.0
 BATCH = 500
+HANDED = 4  # batches that the loop has yet to take; behind them reading waits, and then the broker
 _TRANSIENT = (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
 _log: structlog.stdlib.BoundLogger = logger("gateway.answers")
 
@@ -111,6 +112,12 @@ class ReplyReader:
         self.assigned = tuple(mine)
 
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop, deliver: Deliver, wanted: Wanted) -> None:
+        room = threading.Semaphore(HANDED)
+
+        def take(events: list[LoggedEvent]) -> None:
+            room.release()
+            deliver(events)
+
         while not self._stop.is_set():
             events: list[LoggedEvent] = []
             for message in taken(consumer, 0.2):
@@ -123,8 +130,11 @@ class ReplyReader:
                 if key is not None and wanted(_text(key)) and (event := event_of(message)):
                     events.append(event)
             if events:
+                while not room.acquire(timeout=0.2):
+                    if self._stop.is_set():
+                        return
                 try:
-                    loop.call_soon_threadsafe(deliver, events)
+                    loop.call_soon_threadsafe(take, events)
                 except RuntimeError:  # the loop has ended
                     return
 

@@ -22,7 +22,7 @@ from topics.queries import Mode
 KEEP_SECONDS = 300.0  # a finished job is at hand for so long after somebody last looked at it
 KEEP_JOBS = 1024
 KEEP_BYTES = 64 * 1024 * 1024
-MAX_REPLAYS = 64  # each has a consumer and a thread of its own
+MAX_REPLAYS = 64  # each has a consumer and a thread of its own; so has each search for a question
 CLOCK_SKEW_MS = 60_000
 _log = logger("gateway.desk")
 
@@ -107,7 +107,7 @@ class Desk:
             raise Problem("not-found", "no such job") from None
         if partition >= self._partitions or started > millis() + CLOCK_SKEW_MS:
             raise Problem("not-found", "no such job")
-        if len(self._replays) >= MAX_REPLAYS:
+        if max(len(self._replays), len(self._finding) - 1) >= MAX_REPLAYS:
             raise Problem("busy", "too many jobs are being read again from the log", retry_after=2)
         try:
             asked = await self._log.find_question(job_id)
