@@ -9,7 +9,6 @@ Nothing here waits for anything but the disk: whoever calls does it in a thread,
 
 import gc
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from typing import Any, Final
 from tantivy import Document, Index, IndexWriter, Occur, Query, SchemaBuilder
 
 from connectors.errors import Permanent, Transient
-from connectors.keywords.language import analyser, spaced
+from connectors.keywords.language import analyser, spaced, words_of
+from connectors.keywords.rarity import rarity
 from connectors.keywords.terms import access_terms, allowed_terms, metadata_terms, wanted
 from connectors.search_ports import KeywordChunk, KeywordHit
 from runtime.logs import logger
@@ -114,7 +114,7 @@ class TantivyIndex:
 
     def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
         """Best chunks by BM25, best first; ``text`` is never syntax."""
-        words = list(dict.fromkeys(self._analyser.analyze(spaced(text))))
+        words = list(dict.fromkeys(words_of(text, self._analyser)))
         must, never = wanted(where)
         if not words or limit < 1 or not all(must):
             return []
@@ -124,7 +124,7 @@ class TantivyIndex:
         clauses += [(Occur.MustNot, Query.term_set_query(self._schema, "terms", terms)) for terms in never]
         with _failing("search"):
             searcher = self._read.searcher()
-            weights = {word: _rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
+            weights = {word: rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
             known = [word for word in words if any(searcher.doc_freq(field, word) for field in FIELDS)]
             sought = sorted(known, key=weights.__getitem__, reverse=True)[:MOST_WORDS]
             clauses.append((Occur.Must, Query.boolean_query([(Occur.Should, q) for w in sought for q in self._of(w)])))
@@ -145,7 +145,7 @@ class TantivyIndex:
 
     def _hit(self, tenant: str, score: float, found: Document, weights: Mapping[str, float]) -> KeywordHit:
         path, text = str(found.get_first("path")), str(found.get_first("text"))
-        held = set(self._analyser.analyze(spaced(f"{text} {found.get_first('heading') or ''}")))
+        held = set(words_of(f"{text} {found.get_first('heading') or ''}", self._analyser))
         share = sum(weight for word, weight in weights.items() if word in held) / sum(weights.values())
         ordinal = found.get_first("ordinal")
         assert isinstance(ordinal, int)
@@ -254,8 +254,3 @@ def _note(kind: str, **texts: str) -> Document:
 def _silent(query: Query) -> Query:
     """One that decides, and adds nothing to the score."""
     return Query.const_score_query(query, 0.0)
-
-
-def _rarity(documents: int, of: int) -> float:
-    """What a word weighs: BM25's own measure, so that one that is everywhere says little."""
-    return math.log1p((of - documents + 0.5) / (documents + 0.5))

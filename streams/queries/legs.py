@@ -105,12 +105,17 @@ class Legs:
         question, hop = asked.question, asked.hop
         if not self._keywords.state().whole:
             asked.degraded["keyword-catching-up"] = None
+        keywords = self._keywords
+
+        async def search() -> list[Hit]:
+            return await keywords.search(hop.tenant, question.question, limit, hop.principals, question.filter)
+
         with asked.laps.taking("keyword"):
+            if not keywords.stands_alone:
+                return await self.breaker.call(search, asked.seconds)
             try:
                 async with asyncio.timeout(asked.seconds):
-                    return await self._keywords.search(
-                        hop.tenant, question.question, limit, hop.principals, question.filter
-                    )
+                    return await search()
             except TimeoutError:
                 raise Transient(f"no hits by keyword within {asked.seconds:g} s", reason="timeout") from None
 

@@ -55,6 +55,9 @@ class Table:
         hits = self.table.search(tenant, text, limit, principals, where or {})
         return [Found(hit.ref.doc_id, hit.text, hit.score, hit.words) for hit in hits]
 
+    async def texts(self, doc_id: str, places: Sequence[int], tenant: str = "acme") -> dict[int, str]:
+        return self.table.texts(DocumentRef(tenant, doc_id), "1", places)
+
 
 def opened(folder: Path, language: str = "english") -> TantivyIndex:
     table = TantivyIndex(folder, language)
