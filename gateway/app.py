@@ -15,10 +15,13 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
@@ -91,7 +94,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
 
     Without a board readiness knows nothing of lanes that stand still.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission = Admission(settings.gateway, len(settings.tenants) > 1)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
@@ -124,6 +128,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
             *make_shelf_routes(settings, questions, callers),
+            make_completion_route(settings, questions, callers, hide),
+            *make_embedding_routes(settings, questions, callers, hide),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],
