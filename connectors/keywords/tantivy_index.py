@@ -45,6 +45,7 @@ class TantivyIndex:
         self._schema = _schema()
         self._index: Index | None = None
         self._writer: IndexWriter | None = None
+        self._chunks = 0  # as of the last commit
         self.versions: dict[DocumentRef, dict[str, str]] = {}  # by version, what it was made of (see `add`)
 
     def open(self, log_name: str) -> dict[int, int]:
@@ -106,11 +107,17 @@ class TantivyIndex:
             self._write.add_document(_note("places", value=value))
             self._write.commit()
             self._read.reload()
+            self._count()
+
+    def _count(self) -> None:
+        """When nothing waits for a commit: every version has one document of its own beside chunks, the places one."""
+        self._chunks = max(0, self._read.searcher().num_docs - sum(map(len, self.versions.values())) - 1)
 
     @property
     def chunks(self) -> int:
         """Chunks that can be found, of old versions too."""
-        return max(0, self._read.searcher().num_docs - sum(map(len, self.versions.values())) - 1)  # and its places
+        _ = self._read  # complains
+        return self._chunks
 
     def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
         """Best chunks by BM25, best first; ``text`` is never syntax."""
@@ -181,7 +188,7 @@ class TantivyIndex:
             self._index.reload()
             searcher = self._index.searcher()
             noted = [searcher.doc(at) for _, at in searcher.search(self._term("kind", "places"), 2).hits]
-            self.versions = {}
+            self.versions, self._chunks = {}, 0
             if not searcher.num_docs:
                 return {}
             kept = json.loads(str(noted[0].get_first("value"))) if len(noted) == 1 else {}
@@ -193,6 +200,7 @@ class TantivyIndex:
                 tenant, _, doc_id = str(head.get_first("path")).partition("/")
                 held = self.versions.setdefault(DocumentRef(tenant, doc_id), {})
                 held[str(head.get_first("version"))] = str(head.get_first("value"))
+            self._count()
             return {int(partition): place for partition, place in kept["places"].items()}
 
     @property
