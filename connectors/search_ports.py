@@ -96,6 +96,7 @@ class KeywordIndex(Protocol):
     """
 
     name: str  # e.g. tantivy
+    stands_alone: bool  # whether it answers while the vector store is away
 
     async def open(self) -> None:
         """Connect, where there is something to connect to; what keeps itself opens by itself."""
@@ -108,8 +109,8 @@ class KeywordIndex(Protocol):
         Raises :class:`Transient` while nothing can be told.
         """
 
-    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
-        """As :meth:`KeywordTable.texts`."""
+    async def texts(self, ref: DocumentRef, version: str, chunks: Mapping[int, str]) -> dict[int, str]:
+        """Texts of chunks of a version by their places, of those that are there; given the ids that they have."""
 
     def state(self) -> KeywordState: ...
 

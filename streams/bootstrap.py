@@ -184,7 +184,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    manifests = Manifests(build.manifest_store(settings))
+    keywords = build.keyword_index(store) if settings.keyword.engine == "weaviate" else None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     hot = None
     if settings.cache.enabled:
@@ -195,10 +196,10 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
             chunks = build.topic_log(settings, registry.CHUNKS)
-            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
-            of_tail = Listening(of_tail, keywords.announced)
-            ports.append(Port("keywords", keywords.open, keywords.close))
-            beside.append(keywords.run)
+            keywords = view = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, view.announced)
+            ports.append(Port("keywords", view.open, view.close))
+            beside.append(view.run)
         if hot is not None:
             of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
