@@ -6,6 +6,7 @@ Refused: a machine without `varnishd`, in words that say what to install.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -52,7 +53,7 @@ class Varnish:
         command += ["-T", "none", "-s", "malloc,32m", "-f", str(self.folder / "default.vcl")]
         with (self.folder / "log").open("ab") as log:
             environment = {**os.environ, "FRESHET_EDGE_SECRET": self.secret}
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         until = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -60,16 +61,22 @@ class Varnish:
                 raise StepFailed(f"Varnish does not answer: see {self.folder / 'log'}")
             time.sleep(0.05)
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal to all its processes."""
+        assert self._process is not None, "start() first"
+        os.killpg(self._process.pid, number)
+
     def stop(self) -> None:
         """Returns when it has ended."""
         process, self._process = self._process, None
         if process is None:
             return
+        os.killpg(process.pid, signal.SIGCONT)
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def _answers(self) -> bool:
