@@ -16,6 +16,7 @@ from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from connectors.search_ports import Promotions
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
 from gateway.desk import Desk
@@ -31,6 +32,7 @@ from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.stale import Watches
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -45,6 +47,12 @@ class Gateway(Litestar):
     """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
 
     desk: Desk
+    watches: Watches
+
+    def let_go(self) -> None:
+        """End all streams and waits: they go on at another gateway."""
+        self.desk.stop()
+        self.watches.stop()
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -92,23 +100,25 @@ def create_app(
 
     Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission = Admission(settings.gateway, len(settings.tenants) > 1)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
-    epoch, promoter = WriteEpoch(log), Promoter(settings, promotions)
+    epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
+    promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
         await promoter.open()
-        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
         finally:
-            desk.stop()
+            app.let_go()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -125,7 +135,7 @@ def create_app(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers),
+            *make_query_routes(settings, questions, desk, callers, watches),
             *make_shelf_routes(settings, questions, callers, promoter),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
@@ -136,7 +146,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk = desk
+    app.desk, app.watches = desk, watches
     return app
 
 

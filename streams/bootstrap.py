@@ -238,6 +238,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run],
     )
@@ -262,6 +263,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=beside,
     )

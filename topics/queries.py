@@ -39,7 +39,8 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A question on its way to retrieval; ``at_least`` holds freshness tokens.
 
     ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
-    ``cache`` False neither reads nor fills a cache.
+    ``cache`` False neither reads nor fills a cache.  ``notify_stale``: who asked wants to know when a document behind
+    the answer changes.
     """
 
     question: str
@@ -49,6 +50,7 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     asked_at: int
