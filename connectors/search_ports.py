@@ -181,6 +181,28 @@ class HotCache(Protocol):
     async def state(self) -> HotState: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of a question: how often it was asked today.  ``purging``: what changes is purged from edges right now."""
+
+    asked: int
+    purging: bool
+
+
+class Promotions(Protocol):
+    """What gateways and the purge lane must know of each other.  May forget at any time."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def count(self, question: str) -> Standing:
+        """A question was asked once more; it is named by a hash of all that its passages depend on."""
+
+    async def tell(self, *, purging: bool) -> None:
+        """Said by purge workers, for a few seconds: one that says no outweighs all that say yes."""
+
+
 class Purger(Protocol):
     """Tells an edge cache to forget what it holds by surrogate key.  Repeating is harmless."""
 

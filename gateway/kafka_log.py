@@ -59,7 +59,8 @@ class KafkaLog:
         self._controlling = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._epochs = Epochs([first])
         sources = [source.topic for source in settings.sources]
-        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known], sources)
+        documents, edges = lambda: [epoch.topic for epoch in self._epochs.known], bool(settings.edge.addresses)
+        self._lanes = Lanes(client, prefix, generation, documents, sources, edges=edges)
 
     def _note(self, error: KafkaError) -> None:
         """Say once that the brokers went away or do not let us in, not once per attempt to connect."""

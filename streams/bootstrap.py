@@ -14,6 +14,7 @@ from topics import registry
 from topics.registry import group_of
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+PURGE_BATCH = 200  # documents whose keys fit one request
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
 
@@ -164,6 +165,25 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _purge(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.purge import Purge
+
+    if not settings.edge.addresses:
+        raise SystemExit("FRESHET_EDGE_URLS names no edges, so there is nothing to purge (docs/edge.md)")
+    purger, promotions = build.purger(settings), build.promotions(settings)
+    stage = Purge(settings.documents.generation, purger, promotions, SystemClock())
+    return Stage(
+        name="purge",
+        reads=BY_NAME["purge"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=PURGE_BATCH,
+        harmless=True,
+        ports=[Port("edges", purger.open, purger.close), Port("promotions", promotions.open, promotions.close)],
+        beside=[stage.run],
+    )
+
+
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from connectors.encoders.tokens import TokenCounter
@@ -281,6 +301,7 @@ _BUILDERS: dict[str, Build] = {
     "chunk": _chunk,
     "embed": _embed,
     "index": _index,
+    "purge": _purge,
     "retrieve": _retrieve,
     "generate": _generate,
 }

@@ -128,6 +128,7 @@ class Stage:
     ``topics``, which are not ours, are read in place of ``reads``, which stands for them.
     ``route`` says, each time that outputs are about to be written, where they go; it may raise ``Transient``.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
+    ``harmless``: no record can be to blame for the end of a worker, so none is set aside for it.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
 
@@ -150,6 +151,7 @@ class Stage:
     route: Route | None = None
     partitions: int | None = None  # of the lane's own topics, where a later epoch has more
     until: Hook | None = None
+    harmless: bool = False
     beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
 
     def lane_partition(self, record: Record) -> int:

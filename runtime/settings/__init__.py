@@ -5,6 +5,7 @@ docs/settings.md is generated from the descriptions here.
 """
 
 from runtime.settings.branch import PREFIX, SettingsError
+from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
@@ -15,6 +16,7 @@ __all__ = [
     "Api",
     "Cache",
     "Documents",
+    "Edge",
     "Encoder",
     "Gateway",
     "Kafka",

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from runtime.settings.branch import PREFIX, Branch, SettingsError
+from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
@@ -29,6 +30,7 @@ class Settings(Branch):
     keyword: Keyword = Keyword()
     rerank: Rerank = Rerank()
     cache: Cache = Cache()
+    edge: Edge = Edge()
     llm: Llm = Llm()
     gateway: Gateway = Gateway()
     api: Api = Api()
