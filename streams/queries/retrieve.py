@@ -71,6 +71,7 @@ class Retrieve:
             return Emit([teller.error("unavailable", f"retrieval is not possible right now: {error}")])
         finally:
             await asyncio.gather(announced, return_exceptions=True)
+        record.span.set({"freshet.passages": len(retrieval.passages), "freshet.degraded": retrieval.degraded})
         await announced  # an outage of the broker pauses the stage like any other
         return Emit(self._outputs(question, hop, teller, retrieval, record.partition))
 
