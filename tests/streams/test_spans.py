@@ -138,7 +138,7 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     assert (call["gen_ai.operation.name"], call["gen_ai.request.model"]) == ("chat", "scripted")
     answers = way.lanes.log[registry.ANSWERS.name]
     begun = {"retrieve": named["freshet.retrieve"], "generate": named["freshet.generate"]}
-    stages = [b'"retrieve"' in (record.value or b"") and "retrieve" or "generate" for record in answers]
+    stages = [(b'"retrieve"' in (record.value or b"") and "retrieve") or "generate" for record in answers]
     assert [r.headers[TRACEPARENT].decode() for r in answers] == [begun[stage].traceparent for stage in stages]
 
 
