@@ -84,13 +84,14 @@ def traced(**settings: Any) -> Iterator[InMemory]:
 
 @dataclass
 class Collector:
-    """An OTLP receiver; ``status`` is what it answers."""
+    """An OTLP receiver; ``status`` is what it answers, 0: nothing."""
 
     server: ThreadingHTTPServer
     spans: list[Told] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     status: int = 200
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def endpoint(self) -> str:
@@ -109,6 +110,9 @@ def collector() -> Iterator[Collector]:
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             found.paths.append(self.path)
+            if found.status == 0:
+                found.over.wait()
+                return
             found.headers.append({name.lower(): value for name, value in self.headers.items()})
             if found.status == 200:
                 found.spans.extend(_of_request(ExportTraceServiceRequest.FromString(body)))
@@ -126,6 +130,7 @@ def collector() -> Iterator[Collector]:
     try:
         yield found
     finally:
+        found.over.set()
         server.shutdown()
         server.server_close()
 

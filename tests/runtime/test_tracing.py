@@ -88,6 +88,17 @@ def test_a_collector_that_fails_holds_nothing_up(
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_silent_collector_does_not_hold_up_the_end() -> None:
+    """A process that stops spends two seconds on a collector that never answers, whatever the timeout is."""
+    with collector() as found:
+        found.status = 0
+        tracing.configure(Otlp(endpoint=found.endpoint, timeout=30), "freshet-index", "3", "freshet")
+        tracing.begin("work").end()
+        began = time.monotonic()
+        tracing.close()
+        assert 1 < time.monotonic() - began < 4 and found.paths
+
+
 def test_what_does_not_fit_is_dropped(before: dict[str, float]) -> None:
     """More spans than the queue holds cost memory of that many, and no time."""
     tracing.configure(Otlp(endpoint="http://10.255.255.1:9", timeout=0.3, queue=100), "freshet-index", "3", "freshet")
