@@ -15,10 +15,13 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
@@ -29,6 +32,7 @@ from gateway.problems import respond
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.stale import Watches
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -43,6 +47,12 @@ class Gateway(Litestar):
     """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
 
     desk: Desk
+    watches: Watches
+
+    def let_go(self) -> None:
+        """End all streams and waits: they go on at another gateway."""
+        self.desk.stop()
+        self.watches.stop()
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -84,22 +94,23 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
 
     Without a board readiness knows nothing of lanes that stand still.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission = Admission(settings.gateway, len(settings.tenants) > 1)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
-    epoch = WriteEpoch(log)
+    epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
-        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
         finally:
-            desk.stop()
+            app.let_go()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -115,8 +126,10 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers),
+            *make_query_routes(settings, questions, desk, callers, watches),
             *make_shelf_routes(settings, questions, callers),
+            make_completion_route(settings, questions, callers, hide),
+            *make_embedding_routes(settings, questions, callers, hide),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],
@@ -126,7 +139,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk = desk
+    app.desk, app.watches = desk, watches
     return app
 
 
