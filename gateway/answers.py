@@ -13,9 +13,11 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from gateway.ports import Deliver, LoggedEvent, Wanted
+from runtime import tracing
 from runtime.logs import logger
 from topics.codec import DecodeError, decode
-from topics.queries import AnswerEvent
+from topics.headers import TRACEPARENT, read_headers
+from topics.queries import FINAL, AnswerEvent
 
 RETRY_SECONDS = 1.0
 REQUEST_SECONDS = 5.0
@@ -47,10 +49,13 @@ def event_of(message: Message) -> LoggedEvent | None:
     if value is None or offset is None:
         return None
     try:
-        return LoggedEvent(offset, decode(value, AnswerEvent), len(value))
+        event = decode(value, AnswerEvent)
     except DecodeError as error:
         _log.warning("an answer event cannot be read", offset=offset, reason=str(error))
         return None
+    held: Any = message.headers() if tracing.on() and event.type in FINAL else []  # pairs; the stubs name another form
+    trace = read_headers(held).get(TRACEPARENT)
+    return LoggedEvent(offset, event, len(value), trace.decode("utf-8", "replace") if trace else None)
 
 
 class ReplyReader:

@@ -13,6 +13,7 @@ from gateway.admission import Admission, Permit
 from gateway.jobs import Job
 from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
+from runtime import tracing
 from runtime.clock import millis
 from runtime.logs import logger
 from topics.headers import Priority
@@ -82,6 +83,7 @@ class Desk:
                     self._admission.tell(held[0], logged.event.type)
                 if job.final is not None:
                     self._release(job)
+                    _trace_reply(logged)
 
     async def find(self, job_id: str, tenant: str, principals: Collection[str] | None = None) -> Job:
         """A job of this tenant, from memory or from the log; 404 and 410 tell why there is none.
@@ -197,3 +199,17 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _trace_reply(logged: LoggedEvent) -> None:
+    """The last hop of a trace: from the worker that wrote the final event to the gateway that read it."""
+    if not tracing.on():
+        return
+    event = logged.event
+    attributes = {tracing.JOB: event.job_id, tracing.TENANT: event.tenant, "freshet.event": event.type}
+    span = tracing.begin(
+        "freshet.reply", "consumer", parent=logged.traceparent, attributes=attributes, started=event.at
+    )
+    if event.type == "error":
+        span.fail(str(event.data.get("reason", "error")))
+    span.end()

@@ -73,6 +73,9 @@ texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
+spans = Counter(
+    "freshet_spans_total", "Spans made, sent, given up; the rest waits, or found the queue full", ["outcome"]
+)
 
 
 def serve(host: str, port: int) -> None:
