@@ -24,13 +24,16 @@ from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
+from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.tools import Tools
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -91,6 +94,9 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     epoch = WriteEpoch(log)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
+    questions = Questions(settings, log, desk)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
@@ -99,7 +105,8 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
             desk.stop()
             for task in tasks:
@@ -112,7 +119,6 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
                 await board.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
@@ -121,6 +127,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             *make_shelf_routes(settings, questions, callers),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
+            mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

@@ -24,7 +24,7 @@ from deploy.local.programs import ROOT
 from gateway.app import create_app
 from gateway.keys import Key, digest, mint, write_keys
 from gateway.memory_log import MemoryLog
-from tests.e2e.bad_input import callers, folders, questions, records, requests, sockets
+from tests.e2e.bad_input import callers, folders, openai, questions, records, requests, sockets
 from tests.e2e.bad_input.kinds import Answer, Asked, Http, Produced, Published, Raw
 from tests.e2e.bad_input.page import render
 from tests.e2e.conftest import DEADLINE, System
@@ -98,6 +98,9 @@ class Doors:
     def _judge(self, row: Http, response: httpx.Response) -> tuple[Answer, bool]:
         said = response.json() if "json" in response.headers.get("Content-Type", "") else {}
         good = response.status_code == row.status and row.says in response.text
+        if isinstance(told := said.get("error"), dict) and row.path.startswith(openai.PATHS):
+            good &= told["code"] == row.kind
+            return Answer(f"{response.status_code} {told['code']}", told["message"]), good
         if row.kind is not None:
             good &= response.headers.get("Content-Type") == "application/problem+json"
             good &= said.get("type") == f"urn:freshet:problem:{row.kind}"
@@ -270,7 +273,7 @@ def test_bad_input_is_answered(system: System, tmp_path: Path, monkeypatch: pyte
     doors = Doors(system, tmp_path, monkeypatch)
     with ThreadPoolExecutor(1) as aside:  # it waits for what the gateway gives up on
         slow = aside.submit(doors.sockets, "Connections", sockets.TABLE["Connections"])
-        for name, rows in (requests.TABLE | questions.TABLE).items():
+        for name, rows in (requests.TABLE | questions.TABLE | openai.TABLE).items():
             doors.requests(name, rows)
         for name, rows in callers.TABLE.items():
             doors.keyed(name, rows)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from msgspec.structs import replace
 
 from connectors.errors import Transient
 from gateway.chunks import Restarted, Sent
@@ -68,7 +69,7 @@ async def worker(log: MemoryLog, story: Story) -> AsyncIterator[list[Question]]:
             hop, question = asked(await log.next())
             came.append(question)
             for each in story(hop.job_id):
-                log.answer(each)
+                log.answer(replace(each, tenant=hop.tenant))
 
     working = asyncio.create_task(work())
     try:
