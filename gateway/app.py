@@ -15,6 +15,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
 from gateway.completions import make_completion_route
@@ -33,6 +34,7 @@ from gateway.problems import respond
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.stale import Watches
 from gateway.tools import Tools
 from runtime import metrics
 from runtime.logs import logger
@@ -48,6 +50,12 @@ class Gateway(Litestar):
     """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
 
     desk: Desk
+    watches: Watches
+
+    def let_go(self) -> None:
+        """End all streams and waits: they go on at another gateway."""
+        self.desk.stop()
+        self.watches.stop()
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -89,9 +97,10 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
 
     Without a board readiness knows nothing of lanes that stand still.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission = Admission(settings.gateway, len(settings.tenants) > 1)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
-    epoch = WriteEpoch(log)
+    epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     questions = Questions(settings, log, desk)
@@ -100,7 +109,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
-        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
@@ -108,7 +117,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             async with mcp.running():
                 yield
         finally:
-            desk.stop()
+            app.let_go()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,7 +132,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers),
+            *make_query_routes(settings, questions, desk, callers, watches),
             *make_shelf_routes(settings, questions, callers),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
@@ -137,7 +146,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk = desk
+    app.desk, app.watches = desk, watches
     return app
 
 

@@ -29,6 +29,7 @@ from topics.fields import (
     is_date,
     millis_of,
 )
+from topics.headers import Priority
 from topics.identity import IdentityError, Token
 from topics.queries import Condition, Filter, Lacking, Passage, Search, Turn
 
@@ -109,8 +110,10 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
-    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  With
-    ``history``, what was said before in a conversation, oldest first, a follow-up question is understood.
+    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.
+    ``notify_stale`` keeps the stream of events open until a document behind the answer changes.
+    ``priority`` `batch` lets all others go first.
+    With ``history``, what was said before in a conversation, oldest first, a follow-up question is understood.
     """
 
     question: str
@@ -120,9 +123,11 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    priority: Priority = "interactive"
 
 
 class Passages(msgspec.Struct, kw_only=True):
@@ -237,7 +242,7 @@ def history_errors(history: Sequence[Turn], settings: Settings) -> list[FieldErr
 
 def longest_timeout(settings: Settings) -> float:
     """Most seconds that a client may ask for."""
-    return max(LONGEST_SECONDS, settings.queries.deadline)
+    return max(LONGEST_SECONDS, settings.queries.deadline, settings.queries.batch_deadline)
 
 
 def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:

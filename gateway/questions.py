@@ -13,7 +13,7 @@ from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop
 from topics.queries import Mode, Question
-from topics.registry import QUERIES
+from topics.registry import QUERIES, QUERIES_BATCH
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
@@ -32,8 +32,11 @@ class Questions:
         In the mode `embed` there are ``texts`` instead of a question.
         """
         queries = self._settings.queries
-        seconds = min(body.timeout or queries.deadline, longest_timeout(self._settings))
-        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
+        batch = body.priority == "batch"
+        usual = queries.batch_deadline if batch else queries.deadline
+        seconds = min(body.timeout or usual, longest_timeout(self._settings))
+        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals, body.priority)
+        job.notify_stale = body.notify_stale
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
@@ -41,6 +44,7 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            priority=body.priority,
         )
         question = Question(
             question=body.question,
@@ -50,6 +54,7 @@ class Questions:
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
             history=body.history,
@@ -59,7 +64,8 @@ class Questions:
         began = time.perf_counter()
         try:
             headers = {**hop.headers(), **schema_header(question)}
-            await self._log.publish(QUERIES, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+            topic = QUERIES_BATCH if batch else QUERIES
+            await self._log.publish(topic, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
         except BaseException:
             self._desk.withdraw(job)
             raise

@@ -54,7 +54,16 @@ answerable_seconds = Histogram(
 )
 queue_length = Gauge("queue_length", "Records that wait for a lane (consumer lag)", ["queue"])
 oldest_queued = Gauge("freshet_oldest_in_flight_seconds", "Age of the oldest record in work", ["stage"])
+longest_queued = Gauge("freshet_oldest_queued_seconds", "Longest that a question waits for a worker", ["priority"])
+queue_wait = Histogram("freshet_queue_wait_seconds", "Wait of a question for a stage", ["lane"], buckets=_S)
+not_begun = Counter(
+    "freshet_not_begun_total", "Steps that were not begun because the question's deadline had passed", ["step"]
+)
+drain_rate = Gauge("freshet_drain_rate", "Questions answered a second while some wait, as last measured", ["priority"])
+admitted = Counter("freshet_admitted_total", "Questions that were taken in", ["priority"])
+refused = Counter("freshet_refused_total", "Questions that were refused at the door", ["cause"])
 answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
+answers_stale = Counter("freshet_answers_stale_total", "Readers told that a document behind their answer had changed")
 degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung, or saw less", ["rung"])
 follow_ups = Counter("freshet_follow_ups_total", "Questions with a history, by what made them stand alone", ["by"])
 texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had embedded")

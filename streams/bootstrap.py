@@ -230,6 +230,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run],
     )
@@ -254,6 +255,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=beside,
     )

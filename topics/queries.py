@@ -50,7 +50,8 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     mode `embed` there is no question: ``texts`` are to be made vectors.
 
     ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
-    ``cache`` False neither reads nor fills a cache.
+    ``cache`` False neither reads nor fills a cache.  ``notify_stale``: who asked wants to know when a document behind
+    the answer changes.
     """
 
     question: str
@@ -60,6 +61,7 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     history: list[Turn] = []

@@ -68,6 +68,12 @@ class Queries(Branch):
     deadline: float = Field(30.0, gt=0, le=3600, description="Seconds that a question may take when it does not say.")
     max_question_chars: int = Field(4000, ge=1, description="Longest question.")
     in_flight: int = Field(16, ge=1, le=1024, description="Questions that a worker handles at once.")
+    batch_in_flight: int = Field(
+        2, ge=1, le=1024, description="Batch questions that a worker handles at once, beside those."
+    )
+    batch_deadline: float = Field(
+        600.0, gt=0, le=86400, description="Seconds that a batch question may take when it does not say."
+    )
     search_timeout: float = Field(
         0.5, gt=0, le=60, description="Longest wait for either search; then the other one answers alone, s."
     )

@@ -141,13 +141,13 @@ class Lanes:
 
     async def ask(
         self, question: str, *, seconds: float = 10.0, tenant: str = "default", principals: Sequence[str] = (),
-        **fields: Any,
+        deadline: float | None = None, **fields: Any,
     ) -> list[AnswerEvent]:  # fmt: skip
-        """Ask and run both query stages; every event of the job."""
+        """Ask and run both query stages; every event of the job.  ``deadline`` is by the clock of the stages."""
         now = time.time()
         job = mint_job_id(0)
         hop = Hop(
-            job_id=job, deadline=int((now + seconds) * 1000), reply_partition=0, tenant=tenant,
+            job_id=job, deadline=int((deadline or now + seconds) * 1000), reply_partition=0, tenant=tenant,
             principals=list(principals),
         )  # fmt: skip
         body = encode(Question(question=question, asked_at=int(now * 1000), **fields))
