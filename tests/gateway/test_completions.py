@@ -285,13 +285,13 @@ async def test_what_says_nothing_is_taken(openai_client: openai.AsyncOpenAI, log
     assert found.choices[0].message.content == "All is well."
 
 
-async def test_too_many_and_away(openai_client: openai.AsyncOpenAI, client: httpx.AsyncClient, log: MemoryLog) -> None:
-    """429 with Retry-After without a permit, 503 while the log is away: as the client's own errors."""
+async def test_too_many_are_a_429(openai_client: openai.AsyncOpenAI, client: httpx.AsyncClient) -> None:
+    """With Retry-After, which the client's own retries heed."""
     for _ in range(2):
         await client.post("/v1/queries", json={"question": "q"})
     with pytest.raises(openai.RateLimitError) as caught:
         await openai_client.chat.completions.create(**ASK)
-    assert caught.value.response.headers["retry-after"] == "1" and caught.value.code == "rate_limit_exceeded"
+    assert int(caught.value.response.headers["retry-after"]) >= 1 and caught.value.code == "rate_limit_exceeded"
 
 
 async def test_an_outage_is_a_503(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:

@@ -197,7 +197,7 @@ async def test_failure_is_told_to_the_model(app: Gateway, client: httpx.AsyncCli
         await client.post("/v1/queries", json={"question": "q"})
     async with connected(app) as mcp:
         found = await mcp.call_tool("search", {"query": "q"})
-    assert found.is_error and "try again in 1 s" in words(found)
+    assert found.is_error and "try again in" in words(found)
 
 
 async def test_keys_let_in(tmp_path: Path, manifests: MemoryManifests, log: MemoryLog) -> None:
