@@ -122,10 +122,10 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         told = {"^__connect\\.errors\\.": _TEXT, "^freshet-dlq-": _TEXT}
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
-    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
-        taken = (headers.SCHEMA,)
     if spec is registry.ANSWERS:
         taken = (*_HOP, headers.EVENT)
+    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
+        taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
         found["RawDocument"] = {

@@ -14,6 +14,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
+from connectors.search_ports import Promotions
 from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.admission import Admission
@@ -26,14 +27,18 @@ from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
+from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
+from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
+from gateway.tools import Tools
 from gateway.webhooks import make_webhook_routes
 from runtime import metrics
 from runtime.logs import logger
@@ -96,27 +101,34 @@ def create_app(
     manifests: ManifestStore,
     log: Log,
     board: LaneBoard | None = None,
+    promotions: Promotions | None = None,
     webhooks: WebhookStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still; without a store there are no webhooks.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without
+    a store of them there are no webhooks.
     """
     admission = Admission(settings.gateway, len(settings.tenants) > 1)
     desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
+    promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
+    questions = Questions(settings, log, desk, webhooks)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
+        await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         beside = [each for each in (board, webhooks) if each]
         tasks += [asyncio.create_task(_open(each)) for each in beside]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
             app.let_go()
             for task in tasks:
@@ -125,20 +137,21 @@ def create_app(
             await desk.close()
             await log.close()
             await manifests.close()
+            await promoter.close()
             for each in beside:
                 await each.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk, webhooks)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
-            *make_shelf_routes(settings, questions, callers),
             *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
+            *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
+            mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from connectors.webhook_ports import EndpointRef, WebhookStore
 from gateway.caller import Caller
 from gateway.desk import Desk
@@ -10,6 +12,7 @@ from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
 from gateway.problems import invalid
+from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
@@ -68,10 +71,12 @@ class Questions:
             asked_at=millis(),
         )
         began = time.perf_counter()
+        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": mode}
         try:
-            headers = {**hop.headers(), **schema_header(question)}
-            topic = QUERIES_BATCH if batch else QUERIES
-            await self._log.publish(topic, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+            with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
+                headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
+                topic, wait = QUERIES_BATCH if batch else QUERIES, min(PUBLISH_SECONDS, seconds)
+                await self._log.publish(topic, job.id.encode(), encode(question), headers, wait)
         except BaseException:
             self._desk.withdraw(job)
             raise
