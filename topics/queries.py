@@ -38,8 +38,8 @@ Filter: TypeAlias = dict[str, Condition]
 class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A question on its way to retrieval; ``at_least`` holds freshness tokens.
 
-    ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
-    ``cache`` False neither reads nor fills a cache.
+    ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured,
+    ``cache`` False neither reads nor fills a cache, and ``model`` names the version of the language model to ask.
     """
 
     question: str
@@ -49,6 +49,7 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    model: str | None = None
     filter: Filter = {}
     at_least: list[str] = []
     asked_at: int
@@ -88,7 +89,7 @@ class Lacking(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well.
 
-    ``cache`` is the question's.
+    ``cache`` and ``model`` are the question's.
     """
 
     question: str
@@ -98,6 +99,7 @@ class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     lacking: list[Lacking] = []
     timings: dict[str, float] = {}
     cache: bool = True
+    model: str | None = None
     asked_at: int
 
 
@@ -114,17 +116,28 @@ class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that an answer took, as the model's endpoint counts them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A finished answer and its receipt: which versions, which generation, how old, in how much time.
 
-    ``cached`` says that ``model`` wrote the text a moment ago, to the same question and the same passages.
+    ``model`` names the version of the language model that wrote it, and ``rung`` its place on the ladder: 0 is the one
+    that the question was meant for.  ``cached`` says that it wrote the text a moment ago, to the same question and the
+    same passages; then there is no ``usage``, as there is none where the endpoint does not count.
     """
 
     text: str
     found: bool
     citations: list[Citation] = []
     model: str
+    rung: int = 0
     cached: bool = False
+    usage: Usage | None = None
     generation: str
     documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered
     oldest_passage_seconds: float | None = None

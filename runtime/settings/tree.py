@@ -81,7 +81,8 @@ class Settings(Branch):
         """Every value that must not be shown."""
         parts = (getattr(self, branch) for branch in type(self).model_fields)
         values = (getattr(part, name) for part in parts for name in type(part).model_fields)
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return found + [endpoint.key for endpoint in self.llm.versions if endpoint.key]
 
     @property
     def sources(self) -> tuple[Source, ...]:

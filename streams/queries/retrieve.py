@@ -106,6 +106,7 @@ class Retrieve:
             lacking=lacking,
             timings=timings,
             cache=question.cache,
+            model=question.model,
             asked_at=question.asked_at,
         )
 

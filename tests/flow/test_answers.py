@@ -10,7 +10,6 @@ from connectors.errors import Permanent
 from connectors.memory.hot import MemoryHotCache
 from connectors.ports import Delta
 from streams.queries.answers import PIECE, Answers
-from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
 from tests.flow.test_ladder import QUESTION, Scripted
 from topics import registry
@@ -27,8 +26,7 @@ async def worker(model: Scripted, made_by: str = "test", lanes: Lanes | None = N
         await lanes.put("valves", VALVE, content_type=b"text/plain")
         lanes.answers = MemoryHotCache()  # type: ignore[attr-defined]
     answers = Answers(lanes.answers, made_by)  # type: ignore[attr-defined]
-    models = [model, *lanes.generate._models[-1:]]
-    lanes.generate = Generate(lanes.settings.queries, models, lanes.publish, lanes.clock, answers)
+    lanes.writes(model, answers=answers)
     return lanes
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
 from connectors.ports import Delta
-from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
 from topics.queries import AnswerEvent, Passage
 
@@ -44,8 +43,7 @@ async def asked(model: Scripted, seconds: float = 10.0, *, alone: bool = False) 
     lanes = Lanes()
     await lanes.put("valves", b"The green valve was built in Oslo. It closes by hand.", content_type=b"text/plain")
     await lanes.put("other", b"The green valve was built in a dock.", content_type=b"text/plain")
-    models = [model] if alone else [model, *lanes.generate._models]
-    lanes.generate = Generate(lanes.settings.queries, models, lanes.publish, lanes.clock)
+    lanes.writes(model, alone=alone)
     return await lanes.ask(QUESTION, seconds=seconds)
 
 

@@ -89,10 +89,10 @@ class Faults:
                     if fault == "slow":
                         await asyncio.sleep(0.04)
                     if fault == "cut" and pieces > 4:
-                        return None  # closed, not reset: a reset may also take what the caller has not read yet
+                        return  # closed, not reset: a reset may also take what the caller has not read yet
                     if fault == "stall" and pieces > 4:
                         await reader.read()
-                        return None
+                        return
                 writer.write(line)
                 await writer.drain()
         finally:

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from connectors.errors import Permanent
 from connectors.models.openai_http import OpenAIModel
 from runtime.settings import Llm, Queries, Settings
-from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
 from tests.vllm.conftest import KEY, MODEL
 from tests.vllm.faults import Faults
@@ -34,7 +33,7 @@ async def follow(faults: Faults, *, seconds: float, documents: int, words: int, 
     wanted = {"model": MODEL, "api_key": SecretStr(KEY), "max_tokens": 64, "first_token_timeout": 3.0} | llm
     model = OpenAIModel(Llm(url=faults.url, **wanted))
     await model.open()
-    lanes.generate = Generate(lanes.settings.queries, [model, *lanes.generate._models], lanes.publish, lanes.clock)
+    lanes.writes(model)
     try:
         return await lanes.ask(QUESTION, seconds=seconds, k=documents)
     finally:
