@@ -7,10 +7,11 @@ import msgspec
 
 
 class WorkerVersions(msgspec.Struct, frozen=True):
-    """What a worker knows: its versions, which of them leads, and when that was said (ms since 1970, 0: settings)."""
+    """What a worker knows: its versions, which leads, who has a share, when that was said (ms; 0 by its settings)."""
 
     names: list[str]
     lead: str
+    shares: dict[str, float]
     changed_at: int
 
 

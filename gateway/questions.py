@@ -44,6 +44,7 @@ class Questions:
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            model=body.model,
             filter=body.filter,
             at_least=body.at_least,
             asked_at=millis(),

@@ -28,7 +28,8 @@ class AnthropicModel(Chat):
         key = self._endpoint.key or "none"  # none given, the SDK would look for one in the environment and in files
         self._client = anthropic.AsyncAnthropic(
             base_url=self._endpoint.address.removesuffix("/v1"),
-            **({"auth_token": key} if self._endpoint.auth == "bearer" else {"api_key": key}),
+            api_key=None if self._endpoint.auth == "bearer" else key,
+            auth_token=key if self._endpoint.auth == "bearer" else None,
             max_retries=0,
             open_telemetry=False,
             http_client=anthropic.DefaultAsyncHttpxClient(transport=transport),

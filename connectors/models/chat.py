@@ -170,7 +170,7 @@ class Chat(ABC):
                 await self._listed(min(LOOK_UP, self._endpoint.first_token_timeout)), type=_Listing
             )
             served = next((each for each in listing.data if each.id == self._endpoint.model), None)
-            tokens = served and (served.max_model_len or served.max_input_tokens)
+            tokens = (served.max_model_len or served.max_input_tokens) if served else None
         except msgspec.MsgspecError:
             pass  # no list of models: the question itself will tell whether this is a chat endpoint
         except self.sdk.names.APIStatusError as error:

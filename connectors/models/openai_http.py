@@ -46,9 +46,8 @@ class OpenAIModel(Chat):
                     model=self._endpoint.model,
                     messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
                     stream=True,
+                    extra_body={self._limit: max_tokens, **self._options},
                     timeout=openai.Timeout(self._endpoint.first_token_timeout, connect=LOOK_UP),
-                    **{self._limit: max_tokens},
-                    **self._options,
                 )
                 break
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:

@@ -30,7 +30,7 @@ class RedisLlmBoard(RedisGeneration):
         async with calling(self._settings, "tell of models"):
             pipe = self._redis.pipeline(transaction=False)
             told = msgspec.json.encode(_Told(versions, time.time() + TTL))
-            pipe.hset(self._key("llm:workers"), worker, told)  # type: ignore[arg-type]
+            pipe.hset(self._key("llm:workers"), worker, told)
             pipe.expire(self._key("llm:workers"), KEPT)
             await replies(pipe)
 

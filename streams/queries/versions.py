@@ -115,7 +115,7 @@ class Following:
     async def tell_once(self) -> None:
         now = self._versions.now
         names = [rung.name for rung in self._versions.rungs]
-        await self._board.tell(self._worker, WorkerVersions(names, now.lead, now.changed_at))
+        await self._board.tell(self._worker, WorkerVersions(names, now.lead, now.shares, now.changed_at))
         for rung in self._versions.rungs:
             if counts := rung.figures.take():
                 try:
