@@ -149,11 +149,16 @@ def reranker(settings: Settings) -> "CrossEncoderReranker | None":
 
 def answer_models(settings: Settings) -> "list[Chat]":
     """Every endpoint that is configured, in the order of the ladder."""
+    return [adapter(endpoint) for endpoint in settings.llm.versions]
+
+
+def adapter(endpoint: Endpoint) -> "Chat":
+    """The model behind one endpoint."""
     from connectors.models.anthropic_http import AnthropicModel
     from connectors.models.openai_http import OpenAIModel
 
     kinds: dict[str, Callable[[Endpoint], Chat]] = {"openai": OpenAIModel, "anthropic": AnthropicModel}
-    return [kinds[endpoint.provider](endpoint) for endpoint in settings.llm.versions]
+    return kinds[endpoint.provider](endpoint)
 
 
 def quoting(encoder: Encoder) -> AnswerModel:
