@@ -31,7 +31,6 @@ class Endpoint(BaseModel):
     model: str = Field(min_length=1)
     api_key: SecretStr | None = None
     api_key_file: Path | None = None
-    auth: Literal["bearer", "x-api-key"] | None = None
     share: float = Field(0.0, ge=0, le=1)
     fallback: bool = True
     max_tokens: int = Field(512, ge=1)
@@ -47,8 +46,6 @@ class Endpoint(BaseModel):
             raise ValueError(f"{QUOTING} is the name of quoting, which is always the last")
         if self.api_key and self.api_key_file:
             raise ValueError("api_key and api_key_file are both set: which one holds is not guessed")
-        if self.auth and self.provider != "anthropic":
-            raise ValueError("auth is for provider anthropic: the others take a bearer token")
         return self
 
     @property
@@ -64,7 +61,7 @@ class Endpoint(BaseModel):
     @property
     def settings(self) -> Mapping[str, Any]:
         """All that an answer depends on."""
-        return self.model_dump(exclude={"api_key", "api_key_file", "auth", "share", "fallback"}) | {"url": self.address}
+        return self.model_dump(exclude={"api_key", "api_key_file", "share", "fallback"}) | {"url": self.address}
 
 
 class _Endpoints(BaseModel):

@@ -25,11 +25,9 @@ class AnthropicModel(Chat):
     async def open(self) -> None:
         # A transport of our own: with httpx's, HTTP_PROXY of the environment would see questions and passages.
         transport = httpx2.AsyncHTTPTransport(limits=anthropic.DEFAULT_CONNECTION_LIMITS)
-        key = self._endpoint.key or "none"  # none given, the SDK would look for one in the environment and in files
         self._client = anthropic.AsyncAnthropic(
             base_url=self._endpoint.address.removesuffix("/v1"),
-            api_key=None if self._endpoint.auth == "bearer" else key,
-            auth_token=key if self._endpoint.auth == "bearer" else None,
+            api_key=self._endpoint.key or "none",  # without, the SDK looks for one in the environment and in files
             max_retries=0,
             open_telemetry=False,
             http_client=anthropic.DefaultAsyncHttpxClient(transport=transport),

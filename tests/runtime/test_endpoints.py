@@ -70,7 +70,6 @@ def test_keys_are_secrets() -> None:
         ('[{"name": "extractive", "model": "m"}]', "the name of quoting"),
         ('[{"name": "a", "model": "m", "api_key_file": "/nowhere"}]', "api_key_file of a: cannot read /nowhere"),
         ('[{"name": "a", "model": "m", "url": "https://s3kret@h"}]', "set api_key"),
-        ('[{"name": "a", "model": "m", "auth": "bearer"}]', "auth is for provider anthropic"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, says: str) -> None:

@@ -20,8 +20,6 @@ async def test_a_falcon_answers_with_citations(falcon: str, provider: str) -> No
     for n in range(3):
         await lanes.put(f"valve-{n}", b"The green valve was built in Oslo.", content_type=b"text/plain")
     fields = {"provider": provider, "url": falcon, "model": MODEL, "max_tokens": 64}
-    if provider == "anthropic":
-        fields["auth"] = "bearer"
     model = build.adapter(Endpoint.model_validate({"name": "falcon", "api_key": SecretStr(KEY), **fields}))
     await model.open()
     lanes.writes(model)

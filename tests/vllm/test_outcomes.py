@@ -33,10 +33,9 @@ def endpoint(faults: Faults, request: pytest.FixtureRequest) -> Iterator[Faults]
 
 
 def model_of(faults: Faults, **fields: Any) -> Chat:
-    """An adapter for it; a key is shown as the server wants it."""
-    auth = "bearer" if faults.provider == "anthropic" else None
+    """An adapter for it."""
     wanted = {"model": MODEL, "api_key": SecretStr(KEY), "max_tokens": 64, "first_token_timeout": 3.0} | fields
-    found = Endpoint(name="tiny", provider=faults.provider, url=faults.url, auth=auth, **wanted)
+    found = Endpoint(name="tiny", provider=faults.provider, url=faults.url, **wanted)
     return build.adapter(found)
 
 
