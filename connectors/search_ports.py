@@ -144,7 +144,7 @@ class HotCache(Protocol):
     async def get(self, key: str) -> bytes | None: ...
 
     async def put(self, key: str, value: bytes, documents: Sequence[DocumentRef]) -> None:
-        """Remember what came of these documents."""
+        """Remember what came of these documents; the claim on it ends."""
 
     async def drop(self, key: str) -> None:
         """Forget one entry."""
@@ -155,11 +155,11 @@ class HotCache(Protocol):
     async def purge(self, *, everywhere: bool = False) -> int:
         """Forget all of this generation, or of every one; returns how many entries went."""
 
-    async def lease(self, key: str, seconds: float) -> bool:
-        """Whether it is ours to fill: nobody else has the lease."""
+    async def claim(self, key: str, seconds: float) -> tuple[bytes | None, bool]:
+        """The entry; where there is none, whether it is ours to fill, for so long: nobody else has claimed it."""
 
     async def release(self, key: str) -> None:
-        """Give the lease back."""
+        """Give the claim back."""
 
     async def state(self) -> HotState: ...
 

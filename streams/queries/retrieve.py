@@ -89,9 +89,10 @@ class Retrieve:
     ) -> Retrieval:
         laps, manifests = Laps(timings), self._manifests.reading()
         lacking = await self._wait_for(tokens, hop, manifests)
+        marks, distrust = await manifests.standing()  # before the search: what it finds is at least as new
         laps.lap("freshness")
-        distrust = await manifests.distrusted()
-        found = await self._find(question, hop, tokens, manifests, laps, keep=not lacking and distrust is None)
+        keep = marks if not lacking and distrust is None else None
+        found = await self._find(question, hop, tokens, manifests, laps, keep)
         metrics.served_passages.inc(len(found.passages))
         return Retrieval(
             question=question.question,
@@ -111,34 +112,32 @@ class Retrieve:
         )
 
     async def _find(
-        self, question: Question, hop: Hop, tokens: list[Token], manifests: Reading, laps: Laps, *, keep: bool
+        self,
+        question: Question,
+        hop: Hop,
+        tokens: list[Token],
+        manifests: Reading,
+        laps: Laps,
+        marks: dict[tuple[int, int], int] | None,
     ) -> Found:
-        """From the cache, or by a search whose passages are then kept, if ``keep`` and if all was well."""
+        """From the cache, or by a search whose passages are then kept with these ``marks`` if all was well."""
         hot = self._hot
-        if hot is None or not question.cache or not keep:
+        if hot is None or not question.cache or marks is None:
             return await self._search.find(question, hop, manifests, laps)
         key = hot.key(question, hop)
-        with laps.taking("cache"):
-            passages = await hot.find(key, hop, tokens, manifests)
-        if passages is not None:
-            return Found(passages)
-        with laps.taking("cache"):
-            turn = await hot.turn(key, hop.remaining(self._clock.now()) / 2)
-        try:
-            if turn.waited and (passages := await hot.find(key, hop, tokens, manifests)) is not None:
+        async with hot.turn(key, hop, tokens, manifests, hop.remaining(self._clock.now()) / 2) as passages:
+            laps.lap("cache")
+            if passages is not None:
                 return Found(passages)
-            marks = await manifests.watermarks()  # before the search: what it finds is at least as new
-            found = await self._search.find(question, hop, manifests, laps)
+            try:
+                found = await self._search.find(question, hop, manifests, laps)
+            except ConnectorError:
+                if (passages := await hot.find(key, hop, (), manifests)) is None:
+                    raise
+                return Found(passages, [CACHED])
             if not found.degraded and not manifests.degraded:
                 await hot.keep(key, hop, found.passages, marks)
             return found
-        except ConnectorError:
-            passages = await hot.find(key, hop, (), manifests)
-            if passages is None:
-                raise
-            return Found(passages, [CACHED])
-        finally:
-            await hot.done(key, turn)
 
     async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
         """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""
