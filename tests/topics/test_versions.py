@@ -1,5 +1,7 @@
 """Versions of the language model as plain functions: who is asked, and what a step does."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,12 +42,13 @@ def test_promotion_and_the_way_back() -> None:
 
 def test_steps_that_cannot_be_taken_say_why() -> None:
     """Shares beyond the whole, a share for the leader, what leads already, and nothing to go back to."""
-    for step, said in (
+    steps: list[tuple[Callable[[], LlmVersions], str]] = [
         (lambda: with_canary(with_canary(ALONE, "b", 0.6, 1), "c", 0.5, 2), "add up to 1"),
         (lambda: with_canary(ALONE, "a", 0.1, 1), "a leads"),
         (lambda: promoted(ALONE, "a", 1), "leads already"),
         (lambda: rolled_back(ALONE, 1), "nothing to go back to"),
-    ):
+    ]
+    for step, said in steps:
         with pytest.raises(VersionsError, match=said):
             step()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -125,7 +125,7 @@ async def test_figures_are_told_once() -> None:
     figures.wrote(Usage(100, 20), 0.2, 1.7, cited)
     count = board.count
 
-    async def fail(*_: object) -> None:
+    async def fail(since: int, version: str, figures: Mapping[str, float]) -> None:
         raise Transient("away")
 
     board.count = fail  # type: ignore[method-assign]
