@@ -154,11 +154,13 @@ def answer_models(settings: Settings) -> "list[Chat]":
 
 def adapter(endpoint: Endpoint) -> "Chat":
     """The model behind one endpoint."""
-    from connectors.models.anthropic_http import AnthropicModel
+    if endpoint.provider == "anthropic":
+        from connectors.models.anthropic_http import AnthropicModel
+
+        return AnthropicModel(endpoint)
     from connectors.models.openai_http import OpenAIModel
 
-    kinds: dict[str, Callable[[Endpoint], Chat]] = {"openai": OpenAIModel, "anthropic": AnthropicModel}
-    return kinds[endpoint.provider](endpoint)
+    return OpenAIModel(endpoint)
 
 
 def quoting(encoder: Encoder) -> AnswerModel:
