@@ -1,5 +1,6 @@
 """A real vLLM with a model of our making, a proxy before it that makes trouble, and a whole system behind that."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tests.vllm.faults import Faults
 BEHIND_E2E = 200  # ports from those of the end-to-end tests to ours; servers and proxy are up to three below
 KEY = "a-key-of-the-tests"
 MODEL = "tiny"
+NEW = "tiny-new"
 
 
 def _port_base() -> int:
@@ -63,10 +65,10 @@ def endpoint(faults: Faults) -> Faults:
 @pytest.fixture(scope="session")
 def system(faults: Faults) -> Iterator[System]:
     """Servers, workers and gateway, which know the proxy as their language model."""
+    lead = {"name": MODEL, "model": MODEL, "url": faults.url, "api_key": KEY}
+    new = lead | {"name": NEW, "provider": "anthropic", "fallback": False}  # the same model, by the other protocol
     settings = {
-        "FRESHET_LLM_URL": faults.url,
-        "FRESHET_LLM_MODEL": MODEL,
-        "FRESHET_LLM_API_KEY": KEY,
+        "FRESHET_LLM_ENDPOINTS": json.dumps([lead, new]),
         "FRESHET_LLM_MAX_TOKENS": "64",
         "FRESHET_QUERIES_MIN_SCORE": "0",
     }

@@ -18,7 +18,7 @@ async def test_a_falcon_answers_with_citations(falcon: str, provider: str) -> No
     """Through the real stages, by either protocol: its sentence whole, each marker a citation, its tokens counted."""
     lanes = Lanes(Settings(queries=Queries(min_score=-1, k=3)))
     for n in range(3):
-        await lanes.put(f"valve-{n}", b"The green valve was built in Oslo.", content_type=b"text/plain")
+        await lanes.put(f"valve-{n}", b"The green valve was built in dock %d." % n, content_type=b"text/plain")
     fields = {"provider": provider, "url": falcon, "model": MODEL, "max_tokens": 64}
     model = build.adapter(Endpoint.model_validate({"name": "falcon", "api_key": SecretStr(KEY), **fields}))
     await model.open()

@@ -55,8 +55,6 @@ QUESTIONS = (
     ask("model of no name", {"question": "x", "model": ""}, "no name of a model"),
     ask("model of 10,000 characters", {"question": "x", "model": "m" * 10_000}, "no name of a model"),
     ask("model is a number", {"question": "x", "model": 4}, "Expected 'str | null', got 'int'"),
-    Http("model that there is not", "POST", "/v1/queries", 200, None, "there is no model", {"question": "x", "model": "no/such"},
-         {"Content-Type": JSON, "Prefer": "wait=20"}),
     ask("misspelt field", {"question": "x", "top_k": 5}, "unknown field 'top_k'"),
     ask("deadline of none", {"question": "x", "timeout": 0}, "more than 0 and at most"),
     ask("deadline before now", {"question": "x", "timeout": -5}, "more than 0 and at most"),
