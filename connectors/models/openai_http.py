@@ -1,14 +1,38 @@
-"""Any OpenAI-compatible chat endpoint (vLLM, OpenAI, ...), streaming, through OpenAI's SDK."""
+"""Any OpenAI-compatible chat endpoint (vLLM, OpenAI, ...), streaming, through OpenAI's SDK but for the events."""
 
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 
-from connectors.models.chat import LOOK_UP, Chat, Events, Piece, checked
+from connectors.models import sse
+from connectors.models.chat import LOOK_UP, Chat, Events, Piece
 from connectors.models.failures import Sdk
 from runtime.endpoints import Endpoint
 from topics.queries import Usage
+
+
+class _Text(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Text
+    finish_reason: str | None = None
+
+
+class _Used(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Chunk(msgspec.Struct):
+    """What is looked at of ``chat.completion.chunk``."""
+
+    choices: list[_Choice] = []
+    usage: _Used | None = None
+    error: Any = None
 
 
 class OpenAIModel(Chat):
@@ -42,19 +66,19 @@ class OpenAIModel(Chat):
     async def _send(self, system: str, user: str, max_tokens: int) -> Events:
         while True:
             try:
-                events = await self._opened.chat.completions.create(
-                    model=self._endpoint.model,
-                    messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-                    stream=True,
-                    extra_body={self._limit: max_tokens, **self._options},
-                    timeout=openai.Timeout(self._endpoint.first_token_timeout, connect=LOOK_UP),
-                )
-                break
+                return await sse.Events.begin(self._request(system, user, max_tokens), _Chunk)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not self._does_without(error):
                     raise
-        assert isinstance(events, openai.AsyncStream)
-        return events
+
+    def _request(self, system: str, user: str, max_tokens: int) -> sse.Manager:
+        return self._opened.chat.completions.with_streaming_response.create(
+            model=self._endpoint.model,
+            messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
+            stream=True,
+            extra_body={self._limit: max_tokens, **self._options},
+            timeout=openai.Timeout(self._endpoint.first_token_timeout, connect=LOOK_UP),
+        )
 
     def _does_without(self, error: openai.APIStatusError) -> bool:
         """Whether the request can be sent again without what was refused."""
@@ -68,14 +92,15 @@ class OpenAIModel(Chat):
         response = await self._opened.get("/models", cast_to=httpx.Response, options={"timeout": seconds})
         return response.content
 
-    def _read(self, event: Any) -> Piece:
-        text, finished, usage = "", False, None
+    def _read(self, event: _Chunk) -> Piece:
+        if event.error is not None:
+            raise ValueError(f"an error in mid-stream: {str(event.error)[:300]}")
+        text, finished = "", False
         for choice in event.choices[:1]:
             finished = choice.finish_reason is not None
-            text = checked(choice.delta.content or "")
-        if (counted := getattr(event, "usage", None)) is not None:
-            usage = Usage(int(counted.prompt_tokens), int(counted.completion_tokens))
-        return Piece(text, finished, usage)
+            text = choice.delta.content or ""
+        used = event.usage
+        return Piece(text, finished, Usage(used.prompt_tokens, used.completion_tokens) if used else None)
 
     @property
     def _opened(self) -> openai.AsyncOpenAI:
