@@ -38,11 +38,13 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.PRINCIPALS: {**_TEXT, "description": "Of whoever asks: a list as JSON"},
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
+    headers.PRIORITY: {**_TEXT, "enum": ["interactive", "batch"], "description": "`interactive` when absent"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
-_HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION)
+_ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY)
+_HOP = (headers.SCHEMA, *_ASKED)
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
     if spec in (registry.INDEX_EVENTS, registry.CONTROL):
-        taken = (headers.SCHEMA,)
+        taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
         found["RawDocument"] = {

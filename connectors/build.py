@@ -16,10 +16,10 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import HotCache, KeywordTable
+from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
 from runtime.endpoints import Endpoint
-from runtime.settings import Settings
+from runtime.settings import Llm, Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
 from topics.spec import TopicSpec
@@ -62,10 +62,35 @@ def keyword_table(settings: Settings) -> KeywordTable:
     return TantivyIndex(own, settings.keyword.language)
 
 
+def keyword_index(store: VectorStore) -> KeywordIndex:
+    """The vector store's own."""
+    from connectors.stores.weaviate import WeaviateStore
+    from connectors.stores.weaviate_keywords import WeaviateKeywords
+
+    assert isinstance(store, WeaviateStore)
+    return WeaviateKeywords(store)
+
+
 def hot_cache(settings: Settings) -> HotCache:
     from connectors.caches.redis_hot import RedisHotCache
 
     return RedisHotCache(settings)
+
+
+def promotions(settings: Settings) -> Promotions:
+    from connectors.caches.redis_promotions import RedisPromotions
+
+    return RedisPromotions(settings)
+
+
+def purger(settings: Settings) -> Purger:
+    """All edges, each told in the same way."""
+    from connectors.edges.http_purge import Edge, HttpPurger
+
+    edge = settings.edge
+    secrets = {edge.secret_header: edge.secret.get_secret_value()} if edge.secret else {}
+    edges = [Edge(url, edge.method, edge.header, secrets=secrets) for url in edge.addresses]
+    return HttpPurger(edges, timeout=edge.timeout)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:
@@ -168,3 +193,13 @@ def quoting(encoder: Encoder) -> AnswerModel:
     from connectors.models.extractive import Extractive
 
     return Extractive(encoder)
+
+
+def rewriter(settings: Settings) -> Rewriter | None:
+    """What makes follow-up questions stand alone: the first endpoint that can; None without one."""
+    endpoint = next((each for each in settings.llm.versions if each.provider == "openai"), None)
+    if endpoint is None:
+        return None
+    from connectors.models.openai_rewriter import OpenAIRewriter
+
+    return OpenAIRewriter(Llm(url=endpoint.address, model=endpoint.model, api_key=endpoint.api_key))

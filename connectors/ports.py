@@ -380,7 +380,9 @@ class AnswerModel(Protocol):
 
 
 class Endpoint(AnswerModel, Protocol):
-    """An answer model that is elsewhere, and may be away."""
+    """An answer model that is elsewhere, and may be away.  ``provider`` is whose protocol it speaks."""
+
+    provider: str
 
     async def probe(self, seconds: float) -> None:
         """Return if it answers; raises as :meth:`stream` does."""

@@ -14,21 +14,30 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
+from connectors.search_ports import Promotions
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
+from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
+from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.stale import Watches
+from gateway.tools import Tools
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -43,6 +52,12 @@ class Gateway(Litestar):
     """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
 
     desk: Desk
+    watches: Watches
+
+    def let_go(self) -> None:
+        """End all streams and waits: they go on at another gateway."""
+        self.desk.stop()
+        self.watches.stop()
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -79,44 +94,60 @@ def keep_raw_id(scope: dict[str, Any]) -> None:
         scope["path"] = _DOCUMENTS.decode() + "_"
 
 
-def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: LaneBoard | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    manifests: ManifestStore,
+    log: Log,
+    board: LaneBoard | None = None,
+    promotions: Promotions | None = None,
+) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission = Admission(settings.gateway, len(settings.tenants) > 1)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
-    epoch = WriteEpoch(log)
+    epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
+    promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
+
+    questions = Questions(settings, log, desk)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
-        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        await promoter.open()
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
-            desk.stop()
+            app.let_go()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await desk.close()
             await log.close()
             await manifests.close()
+            await promoter.close()
             if board:
                 await board.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers),
-            *make_shelf_routes(settings, questions, callers),
+            *make_query_routes(settings, questions, desk, callers, watches),
+            *make_shelf_routes(settings, questions, callers, promoter),
+            make_completion_route(settings, questions, callers, hide),
+            *make_embedding_routes(settings, questions, callers, hide),
+            mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],
@@ -126,7 +157,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk = desk
+    app.desk, app.watches = desk, watches
     return app
 
 

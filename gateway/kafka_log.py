@@ -10,14 +10,15 @@ from confluent_kafka import KafkaError
 from gateway.answers import ReplyReader
 from gateway.control import ControlReader
 from gateway.lanes import Lanes
-from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
+from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted, Written
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
+from runtime import tracing
 from runtime.brokers import denied, distrusted, librdkafka_options
 from runtime.logs import logger
 from runtime.settings import Settings
 from topics.epochs import Epochs, first_epoch
-from topics.registry import ANSWERS, CONTROL, QUERIES
+from topics.registry import ANSWERS, CONTROL, QUERIES, QUERIES_BATCH
 from topics.spec import TopicSpec
 
 FLUSH_SECONDS = 5.0
@@ -50,7 +51,7 @@ class KafkaLog:
         client = {**client_config(settings), "error_cb": self._note}
         producing = {k: v for k, v in client.items() if k != "allow.auto.create.topics"}  # a consumer's setting
         reading = {**client, "group.id": f"{prefix}.gateway"}  # required by the client; nothing is ever committed
-        answers, queries = (spec.full_name(prefix, generation) for spec in (ANSWERS, QUERIES))
+        answers, *queries = (spec.full_name(prefix, generation) for spec in (ANSWERS, QUERIES, QUERIES_BATCH))
         self._producer = KafkaProducer(producing, settings.kafka.request_timeout, settings.documents.max_document_bytes)
         self._reader = ReplyReader(reading, answers, settings.gateway.replica, settings.gateway.replicas)
         self._replayer = Replayer(reading, queries, answers, ANSWERS.retention_ms)
@@ -59,7 +60,8 @@ class KafkaLog:
         self._controlling = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._epochs = Epochs([first])
         sources = [source.topic for source in settings.sources]
-        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known], sources)
+        documents, edges = lambda: [epoch.topic for epoch in self._epochs.known], bool(settings.edge.addresses)
+        self._lanes = Lanes(client, prefix, generation, documents, sources, edges=edges)
 
     def _note(self, error: KafkaError) -> None:
         """Say once that the brokers went away or do not let us in, not once per attempt to connect."""
@@ -95,6 +97,16 @@ class KafkaLog:
         """Append one record."""
         name = topic.full_name(self._prefix, self._generation)
         place = await self._producer.publish(name, key, value, headers, timeout)
+        tracing.current().set(
+            {
+                "messaging.system": "kafka",
+                "messaging.operation.type": "send",
+                "messaging.operation.name": "send",
+                "messaging.destination.name": name,
+                "messaging.destination.partition.id": str(place.partition),
+                "messaging.kafka.offset": place.offset,
+            }
+        )
         self._away = False
         return place
 
@@ -109,6 +121,10 @@ class KafkaLog:
     async def find_question(self, job_id: str) -> Asked | None:
         """A job's question."""
         return await self._replayer.find_question(job_id)
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """A record by its place."""
+        return await self._replayer.written(topic.full_name(self._prefix, self._generation), partition, offset)
 
     async def epochs(self) -> Epochs:
         """As `control` tells."""

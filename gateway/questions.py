@@ -1,18 +1,22 @@
 """A question's way into the log: a job on the desk, and a record in `queries`."""
 
 import time
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from gateway.caller import Caller
 from gateway.desk import Desk
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop
 from topics.queries import Mode, Question
-from topics.registry import QUERIES
+from topics.registry import QUERIES, QUERIES_BATCH
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
@@ -23,11 +27,19 @@ class Questions:
     def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
         self._settings, self._log, self._desk = settings, log, desk
 
-    async def take(self, caller: Caller, body: QuestionBody, mode: Mode) -> tuple[Job, float]:
-        """Publish a question that was found right; gives its job and the milliseconds that publishing took."""
+    async def take(
+        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = ()
+    ) -> tuple[Job, float]:
+        """Publish a question that was found right; gives its job and the milliseconds that publishing took.
+
+        In the mode `embed` there are ``texts`` instead of a question.
+        """
         queries = self._settings.queries
-        seconds = min(body.timeout or queries.deadline, longest_timeout(self._settings))
-        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
+        batch = body.priority == "batch"
+        usual = queries.batch_deadline if batch else queries.deadline
+        seconds = min(body.timeout or usual, longest_timeout(self._settings))
+        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals, body.priority)
+        job.notify_stale = body.notify_stale
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
@@ -35,6 +47,7 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            priority=body.priority,
         )
         question = Question(
             question=body.question,
@@ -45,14 +58,20 @@ class Questions:
             explain=body.explain,
             cache=body.cache,
             model=body.model,
+            notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
+            history=body.history,
+            texts=list(texts),
             asked_at=millis(),
         )
         began = time.perf_counter()
+        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": mode}
         try:
-            headers = {**hop.headers(), **schema_header(question)}
-            await self._log.publish(QUERIES, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+            with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
+                headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
+                topic, wait = QUERIES_BATCH if batch else QUERIES, min(PUBLISH_SECONDS, seconds)
+                await self._log.publish(topic, job.id.encode(), encode(question), headers, wait)
         except BaseException:
             self._desk.withdraw(job)
             raise

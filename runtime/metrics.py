@@ -39,6 +39,9 @@ batch_records = Histogram(
 view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
 cache_refused = Counter("freshet_cache_refused_total", "Entries that no longer counted when they were hit", ["reason"])
 cache_evicted = Counter("freshet_cache_evicted_total", "Entries that went because a document behind them changed")
+purged = Counter("freshet_purged_documents_total", "Changed documents whose copies every edge was told to forget")
+purge_seconds = Histogram("freshet_purge_seconds", "Index event to purged at every edge, seconds", buckets=_S)
+promoted = Counter("freshet_promoted_total", "Passages that edges may use without asking")
 breaker_open = Gauge("freshet_breaker_open", "1 while something is away and not asked by questions", ["what"])
 keyword_chunks = Gauge("freshet_keyword_chunks", "Chunks in a worker's keyword index, of versions before too")
 keyword_behind = Gauge("freshet_keyword_behind_records", "Records that a worker's keyword index has yet to take in")
@@ -54,8 +57,19 @@ answerable_seconds = Histogram(
 )
 queue_length = Gauge("queue_length", "Records that wait for a lane (consumer lag)", ["queue"])
 oldest_queued = Gauge("freshet_oldest_in_flight_seconds", "Age of the oldest record in work", ["stage"])
+longest_queued = Gauge("freshet_oldest_queued_seconds", "Longest that a question waits for a worker", ["priority"])
+queue_wait = Histogram("freshet_queue_wait_seconds", "Wait of a question for a stage", ["lane"], buckets=_S)
+not_begun = Counter(
+    "freshet_not_begun_total", "Steps that were not begun because the question's deadline had passed", ["step"]
+)
+drain_rate = Gauge("freshet_drain_rate", "Questions answered a second while some wait, as last measured", ["priority"])
+admitted = Counter("freshet_admitted_total", "Questions that were taken in", ["priority"])
+refused = Counter("freshet_refused_total", "Questions that were refused at the door", ["cause"])
 answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
+answers_stale = Counter("freshet_answers_stale_total", "Readers told that a document behind their answer had changed")
 degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung, or saw less", ["rung"])
+follow_ups = Counter("freshet_follow_ups_total", "Questions with a history, by what made them stand alone", ["by"])
+texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had embedded")
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
 llm_requests = Counter(
     "freshet_llm_requests_total", "Tries of a language model: `ok`, or why not", ["version", "outcome"]
@@ -76,6 +90,9 @@ citations = Counter(
 )
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
+spans = Counter(
+    "freshet_spans_total", "Spans made, sent, given up; the rest waits, or found the queue full", ["outcome"]
+)
 
 
 def serve(host: str, port: int) -> None:

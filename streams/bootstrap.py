@@ -14,6 +14,7 @@ from topics import registry
 from topics.registry import group_of
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+PURGE_BATCH = 200  # documents whose keys fit one request
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
 
@@ -164,9 +165,31 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _purge(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.purge import Purge
+
+    if not settings.edge.addresses:
+        raise SystemExit("FRESHET_EDGE_URLS names no edges, so there is nothing to purge (docs/edge.md)")
+    purger, promotions = build.purger(settings), build.promotions(settings)
+    stage = Purge(settings.documents.generation, purger, promotions, SystemClock())
+    return Stage(
+        name="purge",
+        reads=BY_NAME["purge"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=PURGE_BATCH,
+        harmless=True,
+        ports=[Port("edges", purger.open, purger.close), Port("promotions", promotions.open, promotions.close)],
+        beside=[stage.run],
+    )
+
+
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
+    from connectors.encoders.tokens import TokenCounter
+    from connectors.encoders.weights import resolve
     from streams.documents.view import View
+    from streams.queries.condense import Condense
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.hot import Hot, made_by
     from streams.queries.keyword_view import KeywordView, Listening
@@ -176,11 +199,13 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.rerank import Rerank
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
+    from streams.queries.vectors import Vectors
 
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    manifests = Manifests(build.manifest_store(settings))
+    keywords = build.keyword_index(store) if settings.keyword.engine == "weaviate" else None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     hot = None
     if settings.cache.enabled:
@@ -191,10 +216,10 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
             chunks = build.topic_log(settings, registry.CHUNKS)
-            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
-            of_tail = Listening(of_tail, keywords.announced)
-            ports.append(Port("keywords", keywords.open, keywords.close))
-            beside.append(keywords.run)
+            keywords = view = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, view.announced)
+            ports.append(Port("keywords", view.open, view.close))
+            beside.append(view.run)
         if hot is not None:
             of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
@@ -211,13 +236,22 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     around = settings.queries.neighbours
     neighbours = Neighbours(keywords, around) if keywords is not None and around else None
     search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank, neighbours)
-    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock, hot)
+    rewriter = build.rewriter(settings)
+    condense = Condense(settings.queries, rewriter, clock)
+    if rewriter is not None and condense.breaker is not None:
+        ports.append(Port("rewriter", rewriter.open, rewriter.close))
+        beside.append(condense.breaker.run)
+    vectors = Vectors(encoder, TokenCounter(resolve(settings.encoder.model).folder))
+    stage = Retrieve(
+        settings.queries, settings.documents.generation, search, manifests, publish, clock, hot, condense, vectors
+    )
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run],
     )
@@ -253,6 +287,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, stage.step),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=beside,
     )
@@ -277,6 +312,7 @@ _BUILDERS: dict[str, Build] = {
     "chunk": _chunk,
     "embed": _embed,
     "index": _index,
+    "purge": _purge,
     "retrieve": _retrieve,
     "generate": _generate,
 }

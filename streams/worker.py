@@ -11,7 +11,8 @@ from typing import TypeVar
 from connectors import build
 from connectors.errors import Transient
 from connectors.kafka.reach import reach
-from runtime import logs, metrics
+from connectors.memory.deliveries import MemoryDeliveries
+from runtime import logs, metrics, tracing
 from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
@@ -23,7 +24,7 @@ from streams.publisher import Publisher
 from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
 from topics.identity import digest
-from topics.registry import RETRIES, group_of
+from topics.registry import BATCH, RETRIES, group_of
 
 T = TypeVar("T")
 
@@ -35,7 +36,12 @@ def run(name: str, settings: Settings) -> None:
     """Run a stage until SIGTERM or SIGINT."""
     logs.configure(settings.worker.log_level, settings.secrets, stage=name, slot=settings.worker.slot)
     metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
-    asyncio.run(serve(name, settings, build_stage))
+    prefix = settings.kafka.prefix
+    tracing.configure(settings.otlp, f"{prefix}-{name}", settings.worker.slot, prefix)
+    try:
+        asyncio.run(serve(name, settings, build_stage))
+    finally:
+        tracing.close()
 
 
 async def serve(
@@ -63,10 +69,12 @@ async def serve(
     reads = stage.topics or [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
     slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
+    if stage.batch_in_flight:
+        slot += ".batch"
     if stage.topics:
         slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
-    ledger = build.delivery_ledger(settings)
+    ledger = MemoryDeliveries() if stage.harmless else build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     for port in stage.ports:
         await _patiently(port.name, port.open, stopping)
@@ -79,6 +87,10 @@ async def serve(
         attach(app, again.lane, [retries.topic.full_name(kafka.prefix, generation)], again.run, waits=True)
     else:
         runners = [Runner(stage, publish, ledger, kafka.poison_limit)]
+    if stage.batch_in_flight:
+        batch = Runner(stage, publish, ledger, kafka.poison_limit, behind=runners[0])
+        runners.append(batch)
+        attach(app, batch.lane, [BATCH[stage.reads.name].full_name(kafka.prefix, generation)], batch.run, waits=True)
     attach(app, runners[0].lane, reads, runners[0].run)
 
     await app.start()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,12 +17,14 @@ CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
+PRIORITY = "freshet-priority"  # `batch`; absent where somebody waits for the answer
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _LAST_PARTITION = 65_535  # what fits a job id
 
 T = TypeVar("T")
+Priority: TypeAlias = Literal["interactive", "batch"]
 Headers: TypeAlias = Mapping[str, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
 
@@ -44,6 +46,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = DEFAULT_TENANT
     principals: list[str] = []
     traceparent: str | None = None
+    priority: Priority = "interactive"
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -62,6 +65,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent.encode()
+        if self.priority != "interactive":
+            pairs[PRIORITY] = self.priority.encode()
         return pairs
 
     @classmethod
@@ -74,6 +79,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             tenant=_field(headers, TENANT, lambda value: check_tenant(value.decode()), DEFAULT_TENANT),
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
+            priority=_field(headers, PRIORITY, lambda value: msgspec.convert(value.decode(), Priority), "interactive"),
         )
 
 

@@ -52,7 +52,7 @@ INDEX_EVENTS = TopicSpec(
     key="percent-encoded `tenant/doc_id`; partition of the document",
     records=(IndexEvent,),
     writers=("index",),
-    readers=("retrieve", "gateway", "any consumer"),
+    readers=("retrieve", "purge", "gateway", "any consumer"),
     compacted=True,
     config=_LARGE,
 )
@@ -84,6 +84,12 @@ RETRIEVALS = TopicSpec(
     readers=("generate",),
     retention_ms=DAY,
 )
+QUERIES_BATCH = replace(
+    QUERIES, name="queries.batch", purpose="Questions for which nobody waits: taken while no other waits."
+)
+RETRIEVALS_BATCH = replace(
+    RETRIEVALS, name="retrievals.batch", purpose="Their passages, taken while no other question waits for generation."
+)
 ANSWERS = TopicSpec(
     name="answers",
     purpose="Everything a job says: stages, passages, tokens, the answer. The job's memory until retention ends.",
@@ -106,15 +112,23 @@ SOURCES = TopicSpec(
     config=_LARGE,
 )
 
+PURGE = "purge"  # reads index-events, where FRESHET_EDGE_URLS names edges
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
+# Beside a stage's own topic: what waits while that has anything to do.
+BATCH = {QUERIES.name: QUERIES_BATCH, RETRIEVALS.name: RETRIEVALS_BATCH}
 # All that waits for a stage, by name: where it waits, and for which stage.
 QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
-    f"{stage}.retry": (spec, stage) for spec in RETRIES.values() for stage in spec.readers
+    f"{stage}.{kind}": (spec, stage)
+    for kind, specs in (("retry", RETRIES), ("batch", BATCH))
+    for spec in specs.values()
+    for stage in spec.readers
 }
+QUEUES[PURGE] = (INDEX_EVENTS, PURGE)
 ALL: tuple[TopicSpec, ...] = (
     *LANES,
+    *BATCH.values(),
     INDEX_EVENTS,
     CONTROL,
     ANSWERS,
@@ -135,4 +149,4 @@ def group_of(prefix: str, stage: str, generation: str) -> str:
     ``documents`` is read by every generation from its own beginning, so its reader bears the generation's name too.
     """
     per_generation = any(stage in spec.readers and (spec is DOCUMENTS or "{gen}" in spec.name) for spec in LANES)
-    return f"{prefix}.{stage}.{generation}" if per_generation else f"{prefix}.{stage}"
+    return f"{prefix}.{stage}.{generation}" if per_generation or stage == PURGE else f"{prefix}.{stage}"

@@ -75,7 +75,7 @@ class Chat(ABC):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self.name = endpoint.name
+        self.name, self.provider = endpoint.name, str(endpoint.provider)
         self._window = _Window(endpoint.context_tokens, float("inf") if endpoint.context_tokens else 0.0)
 
     @abstractmethod

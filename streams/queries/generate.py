@@ -15,11 +15,12 @@ import msgspec
 
 from connectors.errors import ConnectorError, Transient
 from connectors.ports import Delta
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Publish, Record, Refuse
 from streams.queries.answers import Answers, pieces
+from streams.queries.calls import model_call, used
 from streams.queries.citations import Cited, citations_of
 from streams.queries.events import Teller
 from streams.queries.ladder import Climb, Rung, Try
@@ -63,6 +64,7 @@ class Generate:
         except UnknownVersion as error:
             metrics.answers_total.labels("failed").inc()
             return Emit([Teller(hop, "generate", self._clock).error("invalid", str(error))])
+        metrics.queue_wait.labels("generate").observe(max(0.0, self._clock.now() - record.timestamp / 1000))
         passages = [p for p in retrieval.passages if self._answers(p)]
         cache = self._cache
         if cache is None or not (retrieval.cache and passages) or retrieval.degraded or len(rungs) == 1:
@@ -95,11 +97,13 @@ class Generate:
             async for attempt in tries:
                 teller, model = Teller(hop, "generate", self._clock), attempt.model.name
                 if hop.expired(self._clock.now()):
+                    metrics.not_begun.labels("model").inc()
                     metrics.answers_total.labels("expired").inc()
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
                 await self._publish([teller.event("generating", {"model": model})])
                 try:
-                    written = await self._stream(attempt, teller, retrieval, passages, started)
+                    with model_call(model, attempt.number, attempt.rung.provider):
+                        written = await self._stream(attempt, teller, retrieval, passages, started)
                 except ConnectorError as error:
                     attempt.failed(error)
                     continue
@@ -154,16 +158,24 @@ class Generate:
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
         written.text = cited.text or NOT_FOUND
+        used(written.usage)
         silence = first - asked if first else None
         attempt.rung.figures.wrote(written.usage, silence, time.perf_counter() - asked, cited)
         return written
 
     def _answer(self, written: Written, retrieval: Retrieval, model: str, degraded: list[str]) -> Answer:
         now, passages, text = self._clock.now(), written.passages, written.text
+        citations = citations_of(text, passages)
+        told: tracing.Attributes = {
+            "freshet.passages": len(passages),
+            "freshet.citations": len(citations),
+            "freshet.degraded": degraded,
+        }
+        tracing.current().set({"gen_ai.response.model": model, **told})
         return Answer(
             text=text,
             found=bool(passages) and text != NOT_FOUND,
-            citations=citations_of(text, passages),
+            citations=citations,
             model=model,
             rung=written.rung,
             usage=written.usage,
@@ -172,6 +184,7 @@ class Generate:
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
             degraded=degraded,
             lacking=retrieval.lacking,
+            standalone=retrieval.standalone,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
 

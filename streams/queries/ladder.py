@@ -35,8 +35,10 @@ _SETTINGS: Final = frozenset({"key", "model"})  # as good as away until somebody
 class Rung:
     """One model of the ladder."""
 
-    def __init__(self, model: AnswerModel, clock: Clock, breaker: Breaker | None = None) -> None:
-        self.model, self.breaker, self._clock = model, breaker, clock
+    def __init__(
+        self, model: AnswerModel, clock: Clock, breaker: Breaker | None = None, provider: str = "openai"
+    ) -> None:
+        self.model, self.breaker, self.provider, self._clock = model, breaker, provider, clock
         self.figures = Figures(model.name)
         self._rests_until = 0.0
 
@@ -82,7 +84,7 @@ def guarded(model: Endpoint, clock: Clock) -> Rung:
         except Overloaded as error:  # it is there
             rung.rest(error.retry_after)
 
-    rung = Rung(model, clock, Breaker(f"model {model.name}", probe, PROBE_SECONDS, BACKOFF))
+    rung = Rung(model, clock, Breaker(f"model {model.name}", probe, PROBE_SECONDS, BACKOFF), model.provider)
     return rung
 
 

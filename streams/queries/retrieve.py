@@ -1,7 +1,8 @@
 """Find passages for a question.
 
-Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Rejects what is
-not a question.  Repeating is harmless: nothing is stored, and readers follow the attempt that began last.
+Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Texts to be embedded
+come the same way, since the encoder is here.  Rejects what is not a question.  Repeating is harmless: nothing is
+stored, and readers follow the attempt that began last.
 """
 
 import asyncio
@@ -10,15 +11,18 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
+from streams.queries.condense import Condense
+from streams.queries.deadline import Late, in_time
 from streams.queries.events import Teller
 from streams.queries.hot import Hot
 from streams.queries.laps import Laps
 from streams.queries.manifests import Manifests, Reading
 from streams.queries.search import Found, Search
+from streams.queries.vectors import Vectors
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
@@ -42,8 +46,11 @@ class Retrieve:
         publish: Publish,
         clock: Clock,
         hot: Hot | None = None,
+        condense: Condense | None = None,
+        vectors: Vectors | None = None,
     ) -> None:
-        self._hot = hot
+        self._hot, self._vectors = hot, vectors
+        self._condense = condense or Condense(settings, None, clock)
         self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
 
@@ -56,10 +63,21 @@ class Retrieve:
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
         teller = Teller(hop, "retrieve", self._clock)
-        if hop.expired(self._clock.now()):
-            metrics.answers_total.labels("expired").inc()
-            return Emit([teller.error("expired", "the deadline passed before retrieval began")])
         timings = {"queued": self._clock.now() * 1000 - question.asked_at}
+        metrics.queue_wait.labels("retrieve").observe(timings["queued"] / 1000)
+        try:
+            in_time(hop, self._clock, "retrieval")
+            if question.mode == "embed":
+                return Emit([await self._embed(question, hop, teller)])
+            return Emit(await self._answer(question, hop, tokens, timings, teller, record.partition))
+        except Late as late:
+            metrics.answers_total.labels("expired").inc()
+            return Emit([teller.error("expired", str(late))])
+
+    async def _answer(
+        self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float], teller: Teller,
+        partition: int,
+    ) -> list[Output]:  # fmt: skip
         announced = asyncio.ensure_future(self._publish([teller.event("retrieving")]))
         try:
             started = time.perf_counter()
@@ -68,11 +86,14 @@ class Retrieve:
         except ConnectorError as error:
             metrics.retrieval_errors.labels(error.reason).inc()
             await announced
-            return Emit([teller.error("unavailable", f"retrieval is not possible right now: {error}")])
+            in_time(hop, self._clock, "an answer")  # then that is why
+            return [teller.error("unavailable", f"retrieval is not possible right now: {error}")]
         finally:
             await asyncio.gather(announced, return_exceptions=True)
+        tracing.current().set({"freshet.passages": len(retrieval.passages), "freshet.degraded": retrieval.degraded})
         await announced  # an outage of the broker pauses the stage like any other
-        return Emit(self._outputs(question, hop, teller, retrieval, record.partition))
+        in_time(hop, self._clock, "generation" if question.mode == "answer" else "an answer")
+        return self._outputs(question, hop, teller, retrieval, partition)
 
     def _outputs(
         self, question: Question, hop: Hop, teller: Teller, retrieval: Retrieval, partition: int
@@ -82,12 +103,17 @@ class Retrieve:
             return [teller.event("answer", {"retrieval": msgspec.to_builtins(retrieval)})]
         passages = teller.event("passages", {"passages": msgspec.to_builtins(retrieval.passages)})
         headers = {**hop.headers(), **schema_header(retrieval)}
-        return [passages, Output(registry.RETRIEVALS, hop.job_id.encode(), encode(retrieval), partition, headers)]
+        next_ = registry.RETRIEVALS_BATCH if hop.priority == "batch" else registry.RETRIEVALS
+        return [passages, Output(next_, hop.job_id.encode(), encode(retrieval), partition, headers)]
 
     async def _retrieve(
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
     ) -> Retrieval:
         laps, manifests = Laps(timings), self._manifests.reading()
+        typed, unresolved = question, list[str]()
+        if question.history:
+            with laps.taking("condense"):
+                question, unresolved = await self._condense(question, hop)
         lacking = await self._wait_for(tokens, hop, manifests)
         marks, distrust = await manifests.standing()  # before the search: what it finds is at least as new
         laps.lap("freshness")
@@ -99,6 +125,7 @@ class Retrieve:
             passages=found.passages,
             generation=self._generation,
             degraded=[
+                *unresolved,
                 *manifests.degraded,
                 *(f"{each.status}:{each.token}" for each in lacking),
                 *found.degraded,
@@ -108,8 +135,23 @@ class Retrieve:
             timings=timings,
             cache=question.cache,
             model=question.model,
+            standalone=question.question if question.question != typed.question else None,
             asked_at=question.asked_at,
         )
+
+    async def _embed(self, question: Question, hop: Hop, teller: Teller) -> Output:
+        if self._vectors is None:
+            return teller.error("unavailable", "nothing is embedded here")
+        await self._publish([teller.event("retrieving")])
+        try:
+            async for some in self._vectors.of(question.texts):
+                in_time(hop, self._clock, "embedding")
+                await self._publish([teller.event("vectors", msgspec.to_builtins(some))])
+        except ConnectorError as error:
+            metrics.retrieval_errors.labels(error.reason).inc()
+            return teller.error("unavailable", f"nothing can be embedded right now: {error}")
+        metrics.answers_total.labels("embedded").inc()
+        return teller.event("answer", {"embedding": msgspec.to_builtins(self._vectors.receipt(question.texts))})
 
     async def _find(
         self,

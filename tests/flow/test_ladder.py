@@ -124,6 +124,8 @@ async def test_dropped_passages_are_neither_cited_nor_offered() -> None:
 class Away(Scripted):
     """One that can be probed, and is away for so many probes."""
 
+    provider = "openai"
+
     def __init__(self, *errors: ConnectorError, name: str = "scripted", probes: int = 0) -> None:
         super().__init__(*errors)
         self.name, self.left = name, probes
