@@ -6,6 +6,7 @@ from connectors.memory.deliveries import MemoryDeliveries
 from connectors.memory.embeddings import MemoryEmbeddings
 from connectors.memory.keywords import MemoryKeywords
 from connectors.memory.lanes import MemoryLanes
+from connectors.memory.llm import MemoryLlmBoard
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from connectors.memory.view import MemoryView
@@ -14,6 +15,7 @@ from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
 from tests.connectors.contract.keyword_contract import InStore, KeywordContract
 from tests.connectors.contract.lane_contract import LaneContract
+from tests.connectors.contract.llm_contract import LlmBoardContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, at
 from tests.connectors.contract.store_contract import DIMENSION, StoreContract
 from tests.connectors.contract.view_contract import Lose, ViewContract, event, in_order
@@ -116,6 +118,14 @@ class TestLanes(LaneContract):
     @pytest.fixture
     def board(self) -> MemoryLanes:
         return MemoryLanes()
+
+
+class TestLlmBoard(LlmBoardContract):
+    """The contract."""
+
+    @pytest.fixture
+    def llm_board(self) -> MemoryLlmBoard:
+        return MemoryLlmBoard()
 
 
 class TestStore(StoreContract):
