@@ -28,7 +28,11 @@ def make(folder: Path) -> None:
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(tokens[f"{name}_token"]) for name in ("bos", "eos", "pad")
     }
     shape = LlamaConfig(  # type: ignore[call-arg]
-        vocab_size=len(tokenizer), intermediate_size=1536, max_position_embeddings=WINDOW, **SHAPE, **ids
+        vocab_size=len(tokenizer),
+        intermediate_size=1536,
+        max_position_embeddings=WINDOW,
+        **SHAPE,
+        **ids,  # type: ignore[arg-type]
     )
     LlamaForCausalLM(shape).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)

@@ -14,7 +14,7 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import HotCache, KeywordTable, Promotions, Purger
+from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
@@ -56,6 +56,15 @@ def keyword_table(settings: Settings) -> KeywordTable:
     folder = settings.keyword.dir or user_cache_path("freshet") / "keywords"
     own = folder / settings.kafka.prefix / settings.documents.generation / settings.worker.slot
     return TantivyIndex(own, settings.keyword.language)
+
+
+def keyword_index(store: VectorStore) -> KeywordIndex:
+    """The vector store's own."""
+    from connectors.stores.weaviate import WeaviateStore
+    from connectors.stores.weaviate_keywords import WeaviateKeywords
+
+    assert isinstance(store, WeaviateStore)
+    return WeaviateKeywords(store)
 
 
 def hot_cache(settings: Settings) -> HotCache:
@@ -159,3 +168,12 @@ def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:
 
         models.insert(0, OpenAIModel(settings.llm))
     return models
+
+
+def rewriter(settings: Settings) -> Rewriter | None:
+    """What makes follow-up questions stand alone; None without an endpoint."""
+    if not settings.llm.url:
+        return None
+    from connectors.models.openai_rewriter import OpenAIRewriter
+
+    return OpenAIRewriter(settings.llm)

@@ -7,7 +7,7 @@ from typing import Protocol
 from connectors.ports import Hit
 from topics.documents import DocumentHead
 from topics.identity import DocumentRef
-from topics.queries import Filter
+from topics.queries import Filter, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class KeywordIndex(Protocol):
     """
 
     name: str  # e.g. tantivy
+    stands_alone: bool  # whether it answers while the vector store is away
 
     async def open(self) -> None:
         """Connect, where there is something to connect to; what keeps itself opens by itself."""
@@ -108,8 +109,8 @@ class KeywordIndex(Protocol):
         Raises :class:`Transient` while nothing can be told.
         """
 
-    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
-        """As :meth:`KeywordTable.texts`."""
+    async def texts(self, ref: DocumentRef, version: str, chunks: Mapping[int, str]) -> dict[int, str]:
+        """Texts of chunks of a version by their places, of those that are there; given the ids that they have."""
 
     def state(self) -> KeywordState: ...
 
@@ -121,6 +122,22 @@ class Reranker(Protocol):
 
     async def score(self, question: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers the question, in [0, 1] and in order; never blocks the loop."""
+
+
+class Rewriter(Protocol):
+    """Makes a follow-up question one that stands alone."""
+
+    name: str
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def rewrite(self, question: str, history: Sequence[Turn], seconds: float) -> str:
+        """The question as somebody would ask it who begins with it; perhaps none, or more than that: it is checked."""
+
+    async def probe(self) -> None:
+        """Whether it is there: raises :class:`Transient` where not."""
 
 
 @dataclass(frozen=True, slots=True)

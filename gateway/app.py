@@ -19,8 +19,10 @@ from gateway import docs_page
 from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
@@ -137,6 +139,8 @@ def create_app(
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
             *make_shelf_routes(settings, questions, callers, promoter),
+            make_completion_route(settings, questions, callers, hide),
+            *make_embedding_routes(settings, questions, callers, hide),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

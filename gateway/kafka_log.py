@@ -13,6 +13,7 @@ from gateway.lanes import Lanes
 from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
+from runtime import tracing
 from runtime.brokers import denied, distrusted, librdkafka_options
 from runtime.logs import logger
 from runtime.settings import Settings
@@ -96,6 +97,16 @@ class KafkaLog:
         """Append one record."""
         name = topic.full_name(self._prefix, self._generation)
         place = await self._producer.publish(name, key, value, headers, timeout)
+        tracing.current().set(
+            {
+                "messaging.system": "kafka",
+                "messaging.operation.type": "send",
+                "messaging.operation.name": "send",
+                "messaging.destination.name": name,
+                "messaging.destination.partition.id": str(place.partition),
+                "messaging.kafka.offset": place.offset,
+            }
+        )
         self._away = False
         return place
 

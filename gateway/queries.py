@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -49,15 +49,20 @@ def view(job: Job) -> JobView:
     return shown
 
 
+def failed(job: Job, told: Mapping[str, Any]) -> Problem:
+    """What a job's `error` is to whoever waited for it."""
+    reason = str(told.get("reason", "unknown"))
+    kind = "expired" if reason == "expired" else "job-failed"
+    return Problem(kind, told.get("message"), extra={"reason": reason, "job_id": job.id})
+
+
 def passages_of(job: Job, timings: dict[str, float]) -> Passages:
     """The result of a retrieve job; its errors become problems."""
     final = job.final
     if final is None:
         raise Problem("unavailable", "the gateway is stopping; ask again", retry_after=1)
     if final.type == "error":
-        reason = str(final.data.get("reason", "unknown"))
-        kind = "expired" if reason == "expired" else "job-failed"
-        raise Problem(kind, final.data.get("message"), extra={"reason": reason, "job_id": job.id})
+        raise failed(job, final.data)
     try:
         found = msgspec.convert(final.data["retrieval"], Retrieval)
     except (KeyError, msgspec.ValidationError) as error:
@@ -69,6 +74,7 @@ def passages_of(job: Job, timings: dict[str, float]) -> Passages:
         degraded=found.degraded,
         lacking=found.lacking,
         oldest_passage_seconds=max(((millis() - p.published_at) / 1000 for p in found.passages), default=None),
+        standalone=found.standalone,
         timings={**found.timings, **timings},
     )
 

@@ -1,12 +1,16 @@
 """A question's way into the log: a job on the desk, and a record in `queries`."""
 
 import time
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from gateway.caller import Caller
 from gateway.desk import Desk
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
@@ -23,8 +27,13 @@ class Questions:
     def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
         self._settings, self._log, self._desk = settings, log, desk
 
-    async def take(self, caller: Caller, body: QuestionBody, mode: Mode) -> tuple[Job, float]:
-        """Publish a question that was found right; gives its job and the milliseconds that publishing took."""
+    async def take(
+        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = ()
+    ) -> tuple[Job, float]:
+        """Publish a question that was found right; gives its job and the milliseconds that publishing took.
+
+        In the mode `embed` there are ``texts`` instead of a question.
+        """
         queries = self._settings.queries
         batch = body.priority == "batch"
         usual = queries.batch_deadline if batch else queries.deadline
@@ -51,13 +60,17 @@ class Questions:
             notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
+            history=body.history,
+            texts=list(texts),
             asked_at=millis(),
         )
         began = time.perf_counter()
+        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": mode}
         try:
-            headers = {**hop.headers(), **schema_header(question)}
-            topic = QUERIES_BATCH if batch else QUERIES
-            await self._log.publish(topic, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+            with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
+                headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
+                topic, wait = QUERIES_BATCH if batch else QUERIES, min(PUBLISH_SECONDS, seconds)
+                await self._log.publish(topic, job.id.encode(), encode(question), headers, wait)
         except BaseException:
             self._desk.withdraw(job)
             raise

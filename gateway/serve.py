@@ -8,7 +8,7 @@ import uvicorn
 from gateway.app import Gateway, create_app
 from gateway.connection import Connection
 from gateway.kafka_log import KafkaLog
-from runtime import logs
+from runtime import logs, tracing
 from runtime.settings import Settings, SettingsError
 
 STOP_SECONDS = 10  # for requests under way; streams and waits are let go at once and resume elsewhere
@@ -68,4 +68,9 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=STOP_SECONDS,
         backlog=2048,
     )
-    Server(config, app).run()
+    prefix = settings.kafka.prefix
+    tracing.configure(settings.otlp, f"{prefix}-gateway", str(settings.gateway.replica), prefix)
+    try:
+        Server(config, app).run()
+    finally:
+        tracing.close()

@@ -68,9 +68,14 @@ refused = Counter("freshet_refused_total", "Questions that were refused at the d
 answers_total = Counter("freshet_answers_total", "Finished jobs", ["outcome"])
 answers_stale = Counter("freshet_answers_stale_total", "Readers told that a document behind their answer had changed")
 degraded_total = Counter("freshet_degraded_total", "Answers that came from a lower rung, or saw less", ["rung"])
+follow_ups = Counter("freshet_follow_ups_total", "Questions with a history, by what made them stand alone", ["by"])
+texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had embedded")
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
+spans = Counter(
+    "freshet_spans_total", "Spans made, sent, given up; the rest waits, or found the queue full", ["outcome"]
+)
 
 
 def serve(host: str, port: int) -> None:

@@ -186,7 +186,10 @@ async def _purge(settings: Settings, _: Publish) -> Stage:
 
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
+    from connectors.encoders.tokens import TokenCounter
+    from connectors.encoders.weights import resolve
     from streams.documents.view import View
+    from streams.queries.condense import Condense
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.hot import Hot, made_by
     from streams.queries.keyword_view import KeywordView, Listening
@@ -196,11 +199,13 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.rerank import Rerank
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
+    from streams.queries.vectors import Vectors
 
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    manifests = Manifests(build.manifest_store(settings))
+    keywords = build.keyword_index(store) if settings.keyword.engine == "weaviate" else None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     hot = None
     if settings.cache.enabled:
@@ -211,10 +216,10 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
             chunks = build.topic_log(settings, registry.CHUNKS)
-            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
-            of_tail = Listening(of_tail, keywords.announced)
-            ports.append(Port("keywords", keywords.open, keywords.close))
-            beside.append(keywords.run)
+            keywords = view = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, view.announced)
+            ports.append(Port("keywords", view.open, view.close))
+            beside.append(view.run)
         if hot is not None:
             of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
@@ -231,7 +236,15 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     around = settings.queries.neighbours
     neighbours = Neighbours(keywords, around) if keywords is not None and around else None
     search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank, neighbours)
-    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock, hot)
+    rewriter = build.rewriter(settings)
+    condense = Condense(settings.queries, rewriter, clock)
+    if rewriter is not None and condense.breaker is not None:
+        ports.append(Port("rewriter", rewriter.open, rewriter.close))
+        beside.append(condense.breaker.run)
+    vectors = Vectors(encoder, TokenCounter(resolve(settings.encoder.model).folder))
+    stage = Retrieve(
+        settings.queries, settings.documents.generation, search, manifests, publish, clock, hot, condense, vectors
+    )
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,

@@ -12,7 +12,7 @@ from connectors import build
 from connectors.errors import Transient
 from connectors.kafka.reach import reach
 from connectors.memory.deliveries import MemoryDeliveries
-from runtime import logs, metrics
+from runtime import logs, metrics, tracing
 from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
@@ -36,7 +36,12 @@ def run(name: str, settings: Settings) -> None:
     """Run a stage until SIGTERM or SIGINT."""
     logs.configure(settings.worker.log_level, settings.secrets, stage=name, slot=settings.worker.slot)
     metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
-    asyncio.run(serve(name, settings, build_stage))
+    prefix = settings.kafka.prefix
+    tracing.configure(settings.otlp, f"{prefix}-{name}", settings.worker.slot, prefix)
+    try:
+        asyncio.run(serve(name, settings, build_stage))
+    finally:
+        tracing.close()
 
 
 async def serve(

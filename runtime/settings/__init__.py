@@ -7,7 +7,7 @@ docs/settings.md is generated from the descriptions here.
 from runtime.settings.branch import PREFIX, SettingsError
 from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
-from runtime.settings.processes import Api, Gateway, Worker
+from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
 
@@ -22,6 +22,7 @@ __all__ = [
     "Kafka",
     "Keyword",
     "Llm",
+    "Otlp",
     "Queries",
     "Redis",
     "Rerank",

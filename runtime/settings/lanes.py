@@ -98,6 +98,17 @@ class Queries(Branch):
         description="Each retrieval worker keeps all manifests in memory too, about 3 KB for a document of 5 chunks,"
         " and answers from them while Redis is away.",
     )
+    history_turns: int = Field(10, ge=0, le=100, description="Most turns of a conversation sent along with a question.")
+    history_chars: int = Field(8000, ge=0, le=100_000, description="Most characters of them together.")
+    rewrite_timeout: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="Longest wait for the language model to make a follow-up question one that stands alone; then it is"
+        " joined with the question before, labelled, s.",
+    )
+    embed_texts: int = Field(64, ge=1, le=256, description="Most texts that may be embedded at once.")
+    embed_chars: int = Field(64_000, ge=1, le=128_000, description="Most characters of them together.")
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
 
 
@@ -106,8 +117,9 @@ class Keyword(Branch):
 
     engine: str = Field(
         "tantivy",
-        pattern=r"^(tantivy|none)$",
-        description="`tantivy`: an index in each retrieval worker, built from the log. `none`: vectors only.",
+        pattern=r"^(tantivy|weaviate|none)$",
+        description="`tantivy`: an index in each retrieval worker, built from the log. `weaviate`: its own BM25; the "
+        "generation's collection must be made with it. `none`: vectors only.",
     )
     language: str = Field(
         "english",

@@ -1,7 +1,8 @@
 """Find passages for a question.
 
-Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Rejects what is
-not a question.  Repeating is harmless: nothing is stored, and readers follow the attempt that began last.
+Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Texts to be embedded
+come the same way, since the encoder is here.  Rejects what is not a question.  Repeating is harmless: nothing is
+stored, and readers follow the attempt that began last.
 """
 
 import asyncio
@@ -10,16 +11,18 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
+from streams.queries.condense import Condense
 from streams.queries.deadline import Late, in_time
 from streams.queries.events import Teller
 from streams.queries.hot import Hot
 from streams.queries.laps import Laps
 from streams.queries.manifests import Manifests, Reading
 from streams.queries.search import Found, Search
+from streams.queries.vectors import Vectors
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
@@ -43,8 +46,11 @@ class Retrieve:
         publish: Publish,
         clock: Clock,
         hot: Hot | None = None,
+        condense: Condense | None = None,
+        vectors: Vectors | None = None,
     ) -> None:
-        self._hot = hot
+        self._hot, self._vectors = hot, vectors
+        self._condense = condense or Condense(settings, None, clock)
         self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
 
@@ -61,6 +67,8 @@ class Retrieve:
         metrics.queue_wait.labels("retrieve").observe(timings["queued"] / 1000)
         try:
             in_time(hop, self._clock, "retrieval")
+            if question.mode == "embed":
+                return await self._embed(question, hop, teller)
             return Emit(await self._answer(question, hop, tokens, timings, teller, record.partition))
         except Late as late:
             metrics.answers_total.labels("expired").inc()
@@ -82,6 +90,7 @@ class Retrieve:
             return [teller.error("unavailable", f"retrieval is not possible right now: {error}")]
         finally:
             await asyncio.gather(announced, return_exceptions=True)
+        tracing.current().set({"freshet.passages": len(retrieval.passages), "freshet.degraded": retrieval.degraded})
         await announced  # an outage of the broker pauses the stage like any other
         in_time(hop, self._clock, "generation" if question.mode == "answer" else "an answer")
         return self._outputs(question, hop, teller, retrieval, partition)
@@ -101,6 +110,10 @@ class Retrieve:
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
     ) -> Retrieval:
         laps, manifests = Laps(timings), self._manifests.reading()
+        typed, unresolved = question, list[str]()
+        if question.history:
+            with laps.taking("condense"):
+                question, unresolved = await self._condense(question, hop)
         lacking = await self._wait_for(tokens, hop, manifests)
         marks, distrust = await manifests.standing()  # before the search: what it finds is at least as new
         laps.lap("freshness")
@@ -112,6 +125,7 @@ class Retrieve:
             passages=found.passages,
             generation=self._generation,
             degraded=[
+                *unresolved,
                 *manifests.degraded,
                 *(f"{each.status}:{each.token}" for each in lacking),
                 *found.degraded,
@@ -120,8 +134,25 @@ class Retrieve:
             lacking=lacking,
             timings=timings,
             cache=question.cache,
+            standalone=question.question if question.question != typed.question else None,
             asked_at=question.asked_at,
         )
+
+    async def _embed(self, question: Question, hop: Hop, teller: Teller) -> Outcome:
+        if self._vectors is None:
+            return Emit([teller.error("unavailable", "nothing is embedded here")])
+        await self._publish([teller.event("retrieving")])
+        try:
+            async for some in self._vectors.of(question.texts):
+                if hop.expired(self._clock.now()):
+                    metrics.answers_total.labels("expired").inc()
+                    return Emit([teller.error("expired", "the deadline passed before all vectors were there")])
+                await self._publish([teller.event("vectors", msgspec.to_builtins(some))])
+        except ConnectorError as error:
+            metrics.retrieval_errors.labels(error.reason).inc()
+            return Emit([teller.error("unavailable", f"nothing can be embedded right now: {error}")])
+        metrics.answers_total.labels("embedded").inc()
+        return Emit([teller.event("answer", {"embedding": msgspec.to_builtins(self._vectors.receipt(question.texts))})])
 
     async def _find(
         self,

@@ -67,6 +67,7 @@ def test_nothing_is_open_to_the_network() -> None:
         "kafka": f"127.0.0.1:{Ports().kafka}:{Ports().kafka}",
         "prometheus": "127.0.0.1:9090:9090",
         "varnish": "127.0.0.1:6081:6081",
+        "jaeger": "127.0.0.1:16686:16686",
     }
     assert f"OUTSIDE://127.0.0.1:{Ports().kafka}" in str(compose.kafka()["KAFKA_ADVERTISED_LISTENERS"])
 

@@ -18,11 +18,13 @@ from streams.documents.embed import Embed
 from streams.documents.formats.readers import Readers
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
+from streams.queries.condense import Condense
 from streams.queries.generate import Generate
 from streams.queries.legs import Legs
 from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
 from streams.queries.search import Search
+from streams.queries.vectors import Vectors
 from topics import registry
 from topics.codec import decode, encode
 from topics.control import Epoch
@@ -64,8 +66,9 @@ class Lanes:
         self.legs = Legs(self.encoder, self.store, None)
         search = Search(self.settings.queries, documents.stale_after, self.legs, self.clock)
         self.retrieve = Retrieve(
-            self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock
-        )
+            self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock,
+            condense=Condense(self.settings.queries, None, self.clock), vectors=Vectors(self.encoder, count_words),
+        )  # fmt: skip
         self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
 
     def known(self, epochs: Epochs) -> None:
