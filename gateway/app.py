@@ -26,7 +26,9 @@ from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
+from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
@@ -35,6 +37,7 @@ from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
+from gateway.tools import Tools
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -109,6 +112,9 @@ def create_app(
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
+    questions = Questions(settings, log, desk)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
@@ -118,7 +124,8 @@ def create_app(
             tasks.append(asyncio.create_task(_open(board)))
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
             app.let_go()
             for task in tasks:
@@ -132,7 +139,6 @@ def create_app(
                 await board.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
@@ -141,6 +147,7 @@ def create_app(
             *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
+            mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 from gateway.answers import ReplyReader
 from gateway.control import ControlReader
 from gateway.lanes import Lanes
-from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
+from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted, Written
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
 from runtime import tracing
@@ -121,6 +121,10 @@ class KafkaLog:
     async def find_question(self, job_id: str) -> Asked | None:
         """A job's question."""
         return await self._replayer.find_question(job_id)
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """A record by its place."""
+        return await self._replayer.written(topic.full_name(self._prefix, self._generation), partition, offset)
 
     async def epochs(self) -> Epochs:
         """As `control` tells."""

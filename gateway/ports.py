@@ -53,6 +53,15 @@ class Asked:
     question: Question
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record as it was published."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+
+
 Deliver: TypeAlias = Callable[[Sequence[LoggedEvent]], None]
 Wanted: TypeAlias = Callable[[str], bool]
 
@@ -87,6 +96,9 @@ class Log(Protocol):
 
     async def find_question(self, job_id: str) -> Asked | None:
         """The question of a job; None if there never was one, :class:`Expunged` if that can no longer be told."""
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """The record at this place; None where the log has it no more, or not yet."""
 
     async def epochs(self) -> Epochs:
         """All epochs of ``documents`` that were announced before this was called."""

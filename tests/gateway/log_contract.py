@@ -126,3 +126,14 @@ class LogContract:
         before = (await opened.queue_lengths())["retrieve"]
         await ask(opened, mint_job_id(0))
         assert (await opened.queue_lengths())["retrieve"] == before + 1
+
+    async def test_a_record_by_its_place(self, opened: Log) -> None:
+        """Key, value and headers as they were published; nothing where nothing is yet, nor before the first one."""
+        place = await opened.publish(DOCUMENTS, b"by/place", b"text", {"content-type": b"text/plain"}, 20)
+        await opened.publish(DOCUMENTS, b"by/place", None, {}, 20)
+        found = await opened.written(DOCUMENTS, place.partition, place.offset)
+        assert found is not None and (found.key, found.value) == (b"by/place", b"text")
+        assert found.headers["content-type"] == b"text/plain"
+        gone = await opened.written(DOCUMENTS, place.partition, place.offset + 1)
+        assert gone is not None and gone.value is None
+        assert await opened.written(DOCUMENTS, place.partition, place.offset + 1_000_000) is None
