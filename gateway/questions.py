@@ -63,6 +63,7 @@ class Questions:
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            model=body.model,
             notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,

@@ -263,15 +263,26 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.answers import Answers, written_by
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
+    from streams.queries.ladder import Rung, guarded
+    from streams.queries.versions import Following, Versions, configured
 
     clock = SystemClock()
-    models = build.answer_models(settings, await build.encoder(settings))
-    answers, ports, beside = None, [Port(model.name, model.open, model.close) for model in models], []
-    if settings.cache.enabled and len(models) > 1:  # quoting costs less than a look
+    models, last = build.answer_models(settings), build.quoting(await build.encoder(settings))
+    rungs = [*(guarded(model, clock) for model in models), Rung(last, clock)]
+    versions = Versions(
+        rungs, configured(settings.llm.versions), {e.name for e in settings.llm.versions if not e.fallback}
+    )
+    answers, ports = None, [Port(rung.name, rung.model.open, rung.model.close) for rung in rungs]
+    beside = [rung.breaker.run for rung in rungs if rung.breaker]
+    if models:
+        following = Following(versions, build.control_log(settings), build.llm_board(settings), settings.worker.slot)
+        ports.append(Port("control", following.open, following.close))
+        beside += [following.run, following.tell]
+    if settings.cache.enabled and models:  # quoting costs less than a look
         answers = Answers(build.hot_cache(settings), written_by(settings))
         ports.append(Port("answers", answers.open, answers.close))
         beside.append(answers.breaker.run)
-    stage = Generate(settings.queries, models, publish, clock, answers)
+    stage = Generate(settings.queries, versions, publish, clock, answers)
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,

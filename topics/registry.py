@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
-from topics.control import Epoch, Generation
+from topics.control import Epoch, Generation, LlmVersions
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
 from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
@@ -59,9 +59,9 @@ INDEX_EVENTS = TopicSpec(
 )
 CONTROL = TopicSpec(
     name="control",
-    purpose="State of each generation, epochs of `documents`.",
+    purpose="State of each generation, epochs of `documents`, which language model leads.",
     key="kind/name",
-    records=(Generation, Epoch),
+    records=(Generation, Epoch, LlmVersions),
     writers=("cli",),
     readers=("every worker",),
     compacted=True,

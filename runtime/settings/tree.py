@@ -88,7 +88,8 @@ class Settings(Branch):
         parts = (getattr(self, branch) for branch in type(self).model_fields)
         values = (getattr(part, name) for part in parts for name in type(part).model_fields)
         whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return [*whole, *self.otlp.sent_headers.values()]
+        keys = [endpoint.key for endpoint in self.llm.versions if endpoint.key]
+        return [*whole, *keys, *self.otlp.sent_headers.values()]
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -186,7 +186,7 @@ async def test_a_failing_model_is_told(memory: InMemory) -> None:
     await way.document("valves")
     await way.run("chunk", "embed", "index")
     model = Scripted(Transient("cut", reason="cut"), Permanent("no", reason="key"))
-    way.lanes.generate = Generate(Queries(), [model, *way.lanes.generate._models], way.lanes.publish, way.lanes.clock)
+    way.lanes.writes(model)
     await way.question()
     await way.run("retrieve", "generate")
     calls = memory.named("chat scripted")
@@ -312,7 +312,7 @@ async def test_log_lines_name_job_and_trace(memory: InMemory, caplog: pytest.Log
     logging.getLogger().addHandler(caplog.handler)
     await way.run("chunk", "embed", "index")
     model = Scripted(Permanent("no", reason="key"))
-    way.lanes.generate = Generate(Queries(), [model, *way.lanes.generate._models], way.lanes.publish, way.lanes.clock)
+    way.lanes.writes(model)
     job = await way.question()
     await way.run("retrieve", "generate")
     lines = {record.msg["event"]: record.msg for record in caplog.records if isinstance(record.msg, dict)}
