@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tantivy import TextAnalyzer
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as By
 from weaviate.classes.query import MetadataQuery
@@ -17,7 +18,7 @@ from weaviate.collections.classes.filters import FilterReturn
 from weaviate.exceptions import WeaviateBaseError, WeaviateInsertManyAllFailedError
 
 from connectors.errors import ConnectorError, Permanent, Transient, Unclear, surest
-from connectors.keywords.language import TextAnalyzer, analyser, words_of
+from connectors.keywords.language import analyser, words_of
 from connectors.ports import Hit, StoredChunk, StoredObject, Vectors
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_collection import Collection
