@@ -68,7 +68,7 @@ class McpDoor:
 
         @asgi("/mcp", opt={"doc": Doc(scope="read", gives={}), "methods": ("POST",)})
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            request: Request[Any, Any, Any] = Request(scope, receive, send)  # type: ignore[arg-type]
+            request: Request[Any, Any, Any] = Request(scope, receive, send)
             if request.method != "POST":
                 raise Problem(
                     "method-not-allowed"
