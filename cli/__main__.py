@@ -15,6 +15,7 @@ from cli import (
     epoch,
     evaluate,
     keys,
+    llm,
     model,
     publish,
     reference,
@@ -39,6 +40,7 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(keys.app, name="keys")
+app.add_typer(llm.app, name="llm")
 app.add_typer(model.app, name="model")
 app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from connectors.control import ControlLog
 from connectors.epochs import EpochLog
+from connectors.llm_ports import LlmBoard
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -14,15 +16,17 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import HotCache, KeywordTable, Rewriter
+from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
-from runtime.settings import Settings
+from runtime.endpoints import Endpoint
+from runtime.settings import Llm, Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
 from topics.spec import TopicSpec
 
 if TYPE_CHECKING:
     from connectors.kafka.producer import KafkaProducer
+    from connectors.models.chat import Chat
     from connectors.rerankers.cross_encoder import CrossEncoderReranker
 
 
@@ -58,10 +62,35 @@ def keyword_table(settings: Settings) -> KeywordTable:
     return TantivyIndex(own, settings.keyword.language)
 
 
+def keyword_index(store: VectorStore) -> KeywordIndex:
+    """The vector store's own."""
+    from connectors.stores.weaviate import WeaviateStore
+    from connectors.stores.weaviate_keywords import WeaviateKeywords
+
+    assert isinstance(store, WeaviateStore)
+    return WeaviateKeywords(store)
+
+
 def hot_cache(settings: Settings) -> HotCache:
     from connectors.caches.redis_hot import RedisHotCache
 
     return RedisHotCache(settings)
+
+
+def promotions(settings: Settings) -> Promotions:
+    from connectors.caches.redis_promotions import RedisPromotions
+
+    return RedisPromotions(settings)
+
+
+def purger(settings: Settings) -> Purger:
+    """All edges, each told in the same way."""
+    from connectors.edges.http_purge import Edge, HttpPurger
+
+    edge = settings.edge
+    secrets = {edge.secret_header: edge.secret.get_secret_value()} if edge.secret else {}
+    edges = [Edge(url, edge.method, edge.header, secrets=secrets) for url in edge.addresses]
+    return HttpPurger(edges, timeout=edge.timeout)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:
@@ -91,6 +120,16 @@ def foreign_log(settings: Settings, topic: str) -> TopicLog:
 
 def epoch_log(settings: Settings) -> EpochLog:
     return EpochLog(topic_log(settings, CONTROL), first_epoch(settings.kafka.prefix, settings.kafka.partitions))
+
+
+def control_log(settings: Settings) -> ControlLog:
+    return ControlLog(topic_log(settings, CONTROL))
+
+
+def llm_board(settings: Settings) -> LlmBoard:
+    from connectors.state.redis_llm import RedisLlmBoard
+
+    return RedisLlmBoard(settings)
 
 
 def committed(
@@ -133,22 +172,34 @@ def reranker(settings: Settings) -> "CrossEncoderReranker | None":
     return CrossEncoderReranker(settings.rerank.model)
 
 
-def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:
-    """The ladder: the configured endpoint, then quoting."""
+def answer_models(settings: Settings) -> "list[Chat]":
+    """Every endpoint that is configured, in the order of the ladder."""
+    return [adapter(endpoint) for endpoint in settings.llm.versions]
+
+
+def adapter(endpoint: Endpoint) -> "Chat":
+    """The model behind one endpoint."""
+    if endpoint.provider == "anthropic":
+        from connectors.models.anthropic_http import AnthropicModel
+
+        return AnthropicModel(endpoint)
+    from connectors.models.openai_http import OpenAIModel
+
+    return OpenAIModel(endpoint)
+
+
+def quoting(encoder: Encoder) -> AnswerModel:
+    """The last rung, which needs no endpoint."""
     from connectors.models.extractive import Extractive
 
-    models: list[AnswerModel] = [Extractive(encoder)]
-    if settings.llm.url:
-        from connectors.models.openai_http import OpenAIModel
-
-        models.insert(0, OpenAIModel(settings.llm))
-    return models
+    return Extractive(encoder)
 
 
 def rewriter(settings: Settings) -> Rewriter | None:
-    """What makes follow-up questions stand alone; None without an endpoint."""
-    if not settings.llm.url:
+    """What makes follow-up questions stand alone: the first endpoint that can; None without one."""
+    endpoint = next((each for each in settings.llm.versions if each.provider == "openai"), None)
+    if endpoint is None:
         return None
     from connectors.models.openai_rewriter import OpenAIRewriter
 
-    return OpenAIRewriter(settings.llm)
+    return OpenAIRewriter(Llm(url=endpoint.address, model=endpoint.model, api_key=endpoint.api_key))

@@ -14,6 +14,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
+from connectors.search_ports import Promotions
 from gateway import docs_page
 from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
@@ -31,6 +32,7 @@ from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
+from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
@@ -92,15 +94,22 @@ def keep_raw_id(scope: dict[str, Any]) -> None:
         scope["path"] = _DOCUMENTS.decode() + "_"
 
 
-def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: LaneBoard | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    manifests: ManifestStore,
+    log: Log,
+    board: LaneBoard | None = None,
+    promotions: Promotions | None = None,
+) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time.
     """
     admission = Admission(settings.gateway, len(settings.tenants) > 1)
     desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
+    promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     questions = Questions(settings, log, desk)
@@ -109,6 +118,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
+        await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         if board:
             tasks.append(asyncio.create_task(_open(board)))
@@ -124,6 +134,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             await desk.close()
             await log.close()
             await manifests.close()
+            await promoter.close()
             if board:
                 await board.close()
             _log.info("gateway stopped")
@@ -133,7 +144,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
-            *make_shelf_routes(settings, questions, callers),
+            *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
             mcp.route(),

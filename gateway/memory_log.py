@@ -107,11 +107,11 @@ class MemoryLog:
                     return record
             await self.storage.grown.wait()
 
-    def answer(self, event: AnswerEvent) -> int:
+    def answer(self, event: AnswerEvent, traceparent: str | None = None) -> int:
         """Append an event as a worker does; gives its offset."""
         partition, _ = job_place(event.job_id)
         lane = self.storage.answers.setdefault(partition, [])
-        logged = LoggedEvent(len(lane), event, len(msgspec.json.encode(event)))
+        logged = LoggedEvent(len(lane), event, len(msgspec.json.encode(event)), traceparent)
         lane.append(logged)
         for reader in self.storage.readers:
             if partition in reader._partitions and reader._deliver and reader._wanted(event.job_id):

@@ -32,11 +32,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event of a job and where it lies; ``size`` is what it weighs in bytes."""
+    """An event of a job and where it lies; ``size`` is what it weighs in bytes, ``traceparent`` told where we trace."""
 
     offset: int
     event: AnswerEvent
     size: int
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from topics import registry
 from topics.registry import group_of
 
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+PURGE_BATCH = 200  # documents whose keys fit one request
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
 
@@ -164,6 +165,25 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _purge(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.purge import Purge
+
+    if not settings.edge.addresses:
+        raise SystemExit("FRESHET_EDGE_URLS names no edges, so there is nothing to purge (docs/edge.md)")
+    purger, promotions = build.purger(settings), build.promotions(settings)
+    stage = Purge(settings.documents.generation, purger, promotions, SystemClock())
+    return Stage(
+        name="purge",
+        reads=BY_NAME["purge"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=PURGE_BATCH,
+        harmless=True,
+        ports=[Port("edges", purger.open, purger.close), Port("promotions", promotions.open, promotions.close)],
+        beside=[stage.run],
+    )
+
+
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from connectors.encoders.tokens import TokenCounter
@@ -184,7 +204,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    manifests = Manifests(build.manifest_store(settings))
+    keywords = build.keyword_index(store) if settings.keyword.engine == "weaviate" else None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     hot = None
     if settings.cache.enabled:
@@ -195,10 +216,10 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
             chunks = build.topic_log(settings, registry.CHUNKS)
-            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
-            of_tail = Listening(of_tail, keywords.announced)
-            ports.append(Port("keywords", keywords.open, keywords.close))
-            beside.append(keywords.run)
+            keywords = view = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, view.announced)
+            ports.append(Port("keywords", view.open, view.close))
+            beside.append(view.run)
         if hot is not None:
             of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
@@ -240,15 +261,26 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.answers import Answers, written_by
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
+    from streams.queries.ladder import Rung, guarded
+    from streams.queries.versions import Following, Versions, configured
 
     clock = SystemClock()
-    models = build.answer_models(settings, await build.encoder(settings))
-    answers, ports, beside = None, [Port(model.name, model.open, model.close) for model in models], []
-    if settings.cache.enabled and len(models) > 1:  # quoting costs less than a look
+    models, last = build.answer_models(settings), build.quoting(await build.encoder(settings))
+    rungs = [*(guarded(model, clock) for model in models), Rung(last, clock)]
+    versions = Versions(
+        rungs, configured(settings.llm.versions), {e.name for e in settings.llm.versions if not e.fallback}
+    )
+    answers, ports = None, [Port(rung.name, rung.model.open, rung.model.close) for rung in rungs]
+    beside = [rung.breaker.run for rung in rungs if rung.breaker]
+    if models:
+        following = Following(versions, build.control_log(settings), build.llm_board(settings), settings.worker.slot)
+        ports.append(Port("control", following.open, following.close))
+        beside += [following.run, following.tell]
+    if settings.cache.enabled and models:  # quoting costs less than a look
         answers = Answers(build.hot_cache(settings), written_by(settings))
         ports.append(Port("answers", answers.open, answers.close))
         beside.append(answers.breaker.run)
-    stage = Generate(settings.queries, models, publish, clock, answers)
+    stage = Generate(settings.queries, versions, publish, clock, answers)
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
@@ -280,6 +312,7 @@ _BUILDERS: dict[str, Build] = {
     "chunk": _chunk,
     "embed": _embed,
     "index": _index,
+    "purge": _purge,
     "retrieve": _retrieve,
     "generate": _generate,
 }

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
-from topics.control import Epoch, Generation
+from topics.control import Epoch, Generation, LlmVersions
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
 from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
@@ -52,15 +52,15 @@ INDEX_EVENTS = TopicSpec(
     key="percent-encoded `tenant/doc_id`; partition of the document",
     records=(IndexEvent,),
     writers=("index",),
-    readers=("retrieve", "gateway", "any consumer"),
+    readers=("retrieve", "purge", "gateway", "any consumer"),
     compacted=True,
     config=_LARGE,
 )
 CONTROL = TopicSpec(
     name="control",
-    purpose="State of each generation, epochs of `documents`.",
+    purpose="State of each generation, epochs of `documents`, which language model leads.",
     key="kind/name",
-    records=(Generation, Epoch),
+    records=(Generation, Epoch, LlmVersions),
     writers=("cli",),
     readers=("every worker",),
     compacted=True,
@@ -112,6 +112,7 @@ SOURCES = TopicSpec(
     config=_LARGE,
 )
 
+PURGE = "purge"  # reads index-events, where FRESHET_EDGE_URLS names edges
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
@@ -124,6 +125,7 @@ QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
     for spec in specs.values()
     for stage in spec.readers
 }
+QUEUES[PURGE] = (INDEX_EVENTS, PURGE)
 ALL: tuple[TopicSpec, ...] = (
     *LANES,
     *BATCH.values(),
@@ -147,4 +149,4 @@ def group_of(prefix: str, stage: str, generation: str) -> str:
     ``documents`` is read by every generation from its own beginning, so its reader bears the generation's name too.
     """
     per_generation = any(stage in spec.readers and (spec is DOCUMENTS or "{gen}" in spec.name) for spec in LANES)
-    return f"{prefix}.{stage}.{generation}" if per_generation else f"{prefix}.{stage}"
+    return f"{prefix}.{stage}.{generation}" if per_generation or stage == PURGE else f"{prefix}.{stage}"

@@ -11,7 +11,7 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
@@ -90,6 +90,7 @@ class Retrieve:
             return [teller.error("unavailable", f"retrieval is not possible right now: {error}")]
         finally:
             await asyncio.gather(announced, return_exceptions=True)
+        tracing.current().set({"freshet.passages": len(retrieval.passages), "freshet.degraded": retrieval.degraded})
         await announced  # an outage of the broker pauses the stage like any other
         in_time(hop, self._clock, "generation" if question.mode == "answer" else "an answer")
         return self._outputs(question, hop, teller, retrieval, partition)
@@ -133,6 +134,7 @@ class Retrieve:
             lacking=lacking,
             timings=timings,
             cache=question.cache,
+            model=question.model,
             standalone=question.question if question.question != typed.question else None,
             asked_at=question.asked_at,
         )

@@ -16,10 +16,12 @@ from redis.exceptions import (
 )
 
 from connectors.errors import Permanent, Transient
+from connectors.state import redis_llm
 from connectors.state.redis_connection import translate
 from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
 from connectors.state.redis_lanes import TTL, RedisLanes
+from connectors.state.redis_llm import RedisLlmBoard
 from connectors.state.redis_manifests import RedisManifests
 from connectors.state.redis_view import RedisView
 from runtime.settings import Settings
@@ -28,6 +30,8 @@ from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.lane_contract import ONE as ONE_PAUSE
 from tests.connectors.contract.lane_contract import LaneContract
+from tests.connectors.contract.llm_contract import ONE as ONE_KNOWS
+from tests.connectors.contract.llm_contract import LlmBoardContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
 from topics.identity import Token
 
@@ -100,6 +104,26 @@ class TestLanes(LaneContract):
         await board.pause("index", ONE_PAUSE)
         with redis.Redis.from_url(own.redis.state_url) as client:
             assert 0 < client.ttl(f"{own.kafka.prefix}:{own.documents.generation}:paused:index") <= TTL
+
+
+@pytest.fixture
+async def llm_board(own: Settings) -> AsyncIterator[RedisLlmBoard]:
+    found = RedisLlmBoard(own)
+    await found.open()
+    yield found
+    await found.close()
+
+
+class TestLlmBoard(LlmBoardContract):
+    """The contract."""
+
+    async def test_a_worker_that_died_is_forgotten(
+        self, llm_board: RedisLlmBoard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it knew counts for seconds."""
+        monkeypatch.setattr(redis_llm, "TTL", -1)
+        await llm_board.tell("w", ONE_KNOWS)
+        assert await llm_board.workers() == {}
 
 
 class TestManifests(ManifestContract):
