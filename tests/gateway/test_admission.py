@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import desk
 from gateway.admission import LATEST, Admission, Permit
 from gateway.memory_log import MemoryLog
 from gateway.problems import Problem
 from runtime.settings import Gateway
 from tests.gateway.builders import asked, event, whole_story
 from topics.headers import Priority
+from topics.identity import mint_job_id
 from topics.registry import QUERIES, QUERIES_BATCH
 
 
@@ -251,3 +253,23 @@ async def test_permits_of_the_door_follow_the_log(client: httpx.AsyncClient, log
     assert await queued() > 0.01
     log.answer(event("generate", "g", 0, "generating", job_id=job_id))
     assert await queued() == 0.0
+
+
+async def test_jobs_are_not_looked_up_without_a_bound(
+    client: httpx.AsyncClient, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many jobs are looked for in the log as may be, one more is 429; when they are found it is not."""
+    monkeypatch.setattr(desk, "MAX_REPLAYS", 3)
+    found = asyncio.Event()
+
+    async def slow(_: str) -> None:
+        await found.wait()
+
+    monkeypatch.setattr(log, "find_question", slow)
+    looking = [asyncio.create_task(client.get(f"/v1/queries/{mint_job_id(0)}")) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        assert (await client.get(f"/v1/queries/{mint_job_id(0)}")).status_code == 429
+    found.set()
+    assert {answer.status_code for answer in await asyncio.gather(*looking)} == {404}
+    assert (await client.get(f"/v1/queries/{mint_job_id(0)}")).status_code == 404
