@@ -95,6 +95,17 @@ def test_who_cannot_be_answered_in_time_is_told_at_once() -> None:
     door.ask(60.0)
 
 
+def test_failures_are_no_pace() -> None:
+    """Questions that fail by the dozen make nobody believe that answers are quick."""
+    door = Door(max_in_flight=1000)
+    permits = iter([door.ask() for _ in range(100)])
+    door.now += 1.0
+    door.work(permits, 10, 1.0)
+    for _ in range(50):
+        door.admission.tell(next(permits), "error")
+    assert door.refusal(30.0).extra == {"cause": "late"}  # 40 are left, at one a second
+
+
 def test_nobody_is_refused_for_a_pace_of_long_ago() -> None:
     """While nobody queues nothing is estimated: after a slow time the next ones are taken, and measured anew."""
     door = Door(max_in_flight=1000)
