@@ -70,7 +70,7 @@ class Overload:
     seconds: float
     deadline: float
     asked: list[Asked] = field(default_factory=list)
-    memory: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+    memory: list[tuple[float, dict[str, float]]] = field(default_factory=list)
 
     def answered(self) -> list[Asked]:
         """Those that got their answer."""
@@ -168,7 +168,7 @@ def _drive(stack: OwnStack, options: argparse.Namespace) -> Overload:
 
 
 @contextmanager
-def memory_of(stack: OwnStack, samples: list[tuple[float, dict[str, int]]]) -> Iterator[None]:
+def memory_of(stack: OwnStack, samples: list[tuple[float, dict[str, float]]]) -> Iterator[None]:
     """Sample the resident memory of those that might grow, once a second."""
     processes = {name: psutil.Process(pid) for name in GROWERS if (pid := stack.pid(name))}
     over, began = threading.Event(), time.monotonic()
