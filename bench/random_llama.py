@@ -1,4 +1,4 @@
-"""A language model with random weights, as wide as SmolLM-135M and a quarter as deep, for `bench stream --model FOLDER`.
+"""A model with random weights, as wide as SmolLM-135M and a quarter as deep: `bench stream --model FOLDER`.
 
 It says nothing, as fast as a trained one would: `python -m bench.random_llama FOLDER` writes it.
 """
