@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
             "FRESHET_QUERIES_MIN_SCORE": "-1",
             "FRESHET_QUERIES_MIN_WORDS": "0",
             "FRESHET_QUERIES_DEADLINE": "120",
-            "FRESHET_QUERIES_IN_FLIGHT": str(max(PACED)),
+            "FRESHET_QUERIES_IN_FLIGHT": str(2 * max(PACED)),  # acknowledged in order: who is done waits for the oldest
         }
         freshet = stack.enter_context(installation(llm | limits | dict(options.set)))
         pool = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))

@@ -20,6 +20,7 @@ class Teller:
     def __init__(self, hop: Hop, stage: StageName, clock: Clock) -> None:
         self._hop, self._stage, self._clock = hop, stage, clock
         self._attempt, self._seq = secrets.token_hex(8), 0
+        self._headers = hop.headers()  # the same for each token
 
     def event(self, type_: EventType, data: dict[str, Any] | None = None) -> Output:
         """The next event, as a record for the asker's partition."""
@@ -34,7 +35,7 @@ class Teller:
             data=data or {},
         )
         self._seq += 1
-        headers = {**self._hop.headers(), **schema_header(event), EVENT: type_.encode()}
+        headers = {**self._headers, **schema_header(event), EVENT: type_.encode()}
         return Output(registry.ANSWERS, self._hop.job_id.encode(), encode(event), self._hop.reply_partition, headers)
 
     def error(self, reason: str, message: str) -> Output:

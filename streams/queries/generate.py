@@ -100,13 +100,16 @@ class Generate:
                     metrics.not_begun.labels("model").inc()
                     metrics.answers_total.labels("expired").inc()
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
-                await self._publish([teller.event("generating", {"model": model})])
+                announced = asyncio.ensure_future(self._publish([teller.event("generating", {"model": model})]))
                 try:
                     with model_call(model, attempt.number, attempt.rung.provider):
-                        written = await self._stream(attempt, teller, retrieval, passages, started)
+                        written = await self._stream(attempt, teller, retrieval, passages, started, announced)
                 except ConnectorError as error:
+                    await announced  # an outage of the broker pauses the stage like any other
                     attempt.failed(error)
                     continue
+                finally:
+                    await asyncio.gather(announced, return_exceptions=True)
                 attempt.passed()
                 retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
                 metrics.generation_latency_ms.observe(retrieval.timings["generate"])
@@ -129,11 +132,16 @@ class Generate:
         return near or (passage.words is not None and passage.words >= self._settings.min_words)
 
     async def _stream(
-        self, attempt: Try, teller: Teller, retrieval: Retrieval, passages: list[Passage], started: float
-    ) -> Written:
-        """Pass tokens on as they come, several in a record when they come fast."""
+        self, attempt: Try, teller: Teller, retrieval: Retrieval, passages: list[Passage], started: float,
+        announced: "asyncio.Future[None]",
+    ) -> Written:  # fmt: skip
+        """Pass tokens on as they come, several in a record when they come fast.
+
+        The model is asked while ``announced`` is on its way, and nothing is passed on before that is there.
+        """
         written = Written(NOT_FOUND, passages, attempt.place)
         if not passages:
+            await announced
             await self._publish([teller.event("token", {"text": NOT_FOUND})])
             return written
         asked, first, sent, pending = time.perf_counter(), 0.0, 0.0, ""
@@ -150,11 +158,13 @@ class Generate:
                 written.usage = delta.usage or written.usage
                 pending += cited.add(delta.text)
                 if pending and time.monotonic() - sent >= COALESCE:
+                    await announced
                     await self._publish([teller.event("token", {"text": pending})])
                     pending, sent = "", time.monotonic()
         pending += cited.end()
         if not cited.text:
             pending = NOT_FOUND
+        await announced
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
         written.text = cited.text or NOT_FOUND

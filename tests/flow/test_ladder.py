@@ -9,10 +9,12 @@ from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
 from connectors.models.extractive import Extractive
 from connectors.ports import Delta
 from runtime import metrics
+from streams.outcome import Output
 from streams.queries.generate import Generate
 from streams.queries.ladder import Rung, guarded
 from streams.queries.versions import Versions
 from tests.flow.inline import Lanes
+from topics.codec import decode
 from topics.control import LlmVersions
 from topics.queries import AnswerEvent, Passage, Usage
 
@@ -205,7 +207,9 @@ async def test_an_endpoint_that_asked_for_a_pause_is_not_asked_before() -> None:
     assert len(first.given) == 1
     lanes = await rig(alone := Away(Overloaded("busy", retry_after=1.0)))
     began = time.monotonic()
-    answers = await asyncio.gather(*(lanes.ask(QUESTION) for _ in range(3)))
+    learning = asyncio.create_task(lanes.ask(QUESTION))
+    await asyncio.sleep(0.05)  # until it was told of the pause
+    answers = await asyncio.gather(learning, *(lanes.ask(QUESTION) for _ in range(2)))
     assert {each[-1].data["model"] for each in answers} == {"scripted"} and time.monotonic() - began >= 1.0
     assert max(alone.given) > 7.9 and sorted(alone.given)[-2] < 7.1  # one learnt of the pause, and all kept it
 
@@ -254,3 +258,31 @@ async def test_a_question_may_name_its_model() -> None:
     error = (await lanes.ask(QUESTION, model="third"))[-1]
     assert error.type == "error" and error.data["reason"] == "invalid"
     assert "no model 'third'; there are: first, second, extractive" in error.data["message"]
+
+
+async def test_a_model_is_asked_while_generating_is_announced() -> None:
+    """The news that generation begins costs the first token nothing, and still comes before it."""
+    published, asked_ = asyncio.Event(), asyncio.Event()
+
+    class Telling(Away):
+        async def stream(self, *arguments: Any) -> AsyncGenerator[Delta, None]:
+            asked_.set()
+            async for delta in super().stream(*arguments):
+                yield delta
+
+    lanes, order = await rig(Telling(name="first")), list[str]()
+
+    async def slow(outputs: Sequence[Output]) -> None:
+        types = [decode(output.value or b"", AnswerEvent).type for output in outputs]
+        if types == ["generating"]:
+            await published.wait()
+        order.extend(types)
+
+    lanes.generate._publish = slow
+    answering = asyncio.create_task(lanes.ask(QUESTION))
+    async with asyncio.timeout(5):
+        await asked_.wait()
+        assert order == []
+        published.set()
+        await answering
+    assert order[0] == "generating" and "token" in order[1:]
