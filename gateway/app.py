@@ -13,15 +13,19 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from connectors.errors import ConnectorError
+from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
+from gateway.book import JobBook
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.cancelling import Canceller
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.job_routes import make_job_routes
 from gateway.openapi import describe
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
@@ -79,12 +83,20 @@ def keep_raw_id(scope: dict[str, Any]) -> None:
         scope["path"] = _DOCUMENTS.decode() + "_"
 
 
-def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: LaneBoard | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    manifests: ManifestStore,
+    log: Log,
+    board: LaneBoard | None = None,
+    jobs: JobStore | None = None,
+) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still.
+    Without a board readiness knows nothing of lanes that stand still; without a store of jobs there are no lists of
+    jobs and no idempotency keys, and what the log no longer keeps is gone.
     """
-    desk = Desk(log, settings.gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions)
+    gateway, book = settings.gateway, JobBook(jobs)
+    desk = Desk(log, gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions, book)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch = WriteEpoch(log)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
@@ -93,8 +105,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
-        if board:
-            tasks.append(asyncio.create_task(_open(board)))
+        tasks += [asyncio.create_task(_open(port)) for port in (board, jobs) if port]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
@@ -104,18 +115,20 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await desk.close()
+            await book.close()
             await log.close()
             await manifests.close()
             if board:
                 await board.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk)
+    questions = Questions(settings, log, desk, book)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers),
+            *make_job_routes(desk, Canceller(log), book, callers),
             *make_shelf_routes(settings, questions, callers),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
@@ -130,7 +143,7 @@ def create_app(settings: Settings, manifests: ManifestStore, log: Log, board: La
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard) -> None:
+async def _open(state: ManifestStore | LaneBoard | JobStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

@@ -2,8 +2,11 @@
 
 import time
 
+from connectors.job_ports import Claim, JobRef, StoredJob
+from gateway.book import JobBook
 from gateway.caller import Caller
 from gateway.desk import Desk
+from gateway.idempotency import Claims, digest_of, may_go_on
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
@@ -11,6 +14,7 @@ from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop
+from topics.identity import job_place
 from topics.queries import Mode, Question
 from topics.registry import QUERIES
 
@@ -20,18 +24,70 @@ PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refuse
 class Questions:
     """Takes questions in."""
 
-    def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
-        self._settings, self._log, self._desk = settings, log, desk
+    def __init__(self, settings: Settings, log: Log, desk: Desk, book: JobBook) -> None:
+        self._settings, self._log, self._desk, self._book = settings, log, desk, book
+        self._claims = Claims(book)
 
-    async def take(self, caller: Caller, body: QuestionBody, mode: Mode) -> tuple[Job, float]:
-        """Publish a question that was found right; gives its job and the milliseconds that publishing took."""
+    async def take(self, caller: Caller, body: QuestionBody, mode: Mode, key: str | None = None) -> tuple[Job, float]:
+        """Publish a question that was found right; gives its job and the milliseconds that publishing took.
+
+        With an idempotency key that was used before it is the job of then.
+        """
+        if key is None:
+            job = self._accept(caller, body, mode)
+            return job, await self._publish(caller, body, mode, job)
+        asked = digest_of(body, mode, caller.principals)
+        while True:  # until nobody else was faster
+            held = await self._claims.earlier(caller.tenant, key, asked)
+            if held is not None and (held.published or await self._go_on(caller, body, mode, key, held)):
+                return await self._desk.find(held.job_id, caller.tenant, caller.proven), 0.0
+            if held is not None and may_go_on(held):
+                continue
+            job = self._accept(caller, body, mode)
+            try:
+                claim = Claim(job_id=job.id, body=asked, deadline=job.deadline)
+                ours = await self._claims.take(caller.tenant, key, claim, held)
+            except BaseException:
+                self._desk.withdraw(job)
+                raise
+            if ours is None:
+                self._desk.withdraw(job)
+                continue
+            return job, await self._publish_claimed(caller, body, mode, job, key, ours)
+
+    async def _go_on(self, caller: Caller, body: QuestionBody, mode: Mode, key: str, lapsed: Claim) -> bool:
+        """Publish what somebody else has claimed and perhaps not published; False where that is no more to be done."""
+        if not may_go_on(lapsed):
+            return False
+        ours = await self._claims.take(caller.tenant, key, lapsed, lapsed)
+        if ours is None:
+            return False
+        job = Job(lapsed.job_id, caller.tenant, mode, lapsed.deadline, caller.principals, live=False)
+        await self._publish_claimed(caller, body, mode, job, key, ours)
+        return True
+
+    async def _publish_claimed(
+        self, caller: Caller, body: QuestionBody, mode: Mode, job: Job, key: str, ours: Claim
+    ) -> float:
+        try:
+            took = await self._publish(caller, body, mode, job)
+        except BaseException:
+            await self._claims.failed(caller.tenant, key, ours)
+            raise
+        await self._claims.published(caller.tenant, key, ours)
+        return took
+
+    def _accept(self, caller: Caller, body: QuestionBody, mode: Mode) -> Job:
+        seconds = min(body.timeout or self._settings.queries.deadline, longest_timeout(self._settings))
+        job, _ = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
+        return job
+
+    async def _publish(self, caller: Caller, body: QuestionBody, mode: Mode, job: Job) -> float:
         queries = self._settings.queries
-        seconds = min(body.timeout or queries.deadline, longest_timeout(self._settings))
-        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
-            reply_partition=partition,
+            reply_partition=job_place(job.id)[0],
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
@@ -52,8 +108,18 @@ class Questions:
         began = time.perf_counter()
         try:
             headers = {**hop.headers(), **schema_header(question)}
-            await self._log.publish(QUERIES, job.id.encode(), encode(question), headers, min(PUBLISH_SECONDS, seconds))
+            seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
+            await self._log.publish(QUERIES, job.id.encode(), encode(question), headers, seconds)
         except BaseException:
             self._desk.withdraw(job)
             raise
-        return job, (time.perf_counter() - began) * 1000
+        if mode == "answer":
+            self._book.note(
+                StoredJob(
+                    ref=JobRef(caller.tenant, job.id),
+                    deadline=job.deadline,
+                    principals=caller.principals,
+                    question=body.question,
+                )
+            )
+        return (time.perf_counter() - began) * 1000

@@ -48,10 +48,14 @@ def _is_loopback(host: str) -> bool:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
     check_door(settings)
-    from connectors.build import lane_board, manifest_store  # here, so that tests and tools do not load the adapters
+    from connectors.build import (
+        job_store,
+        lane_board,
+        manifest_store,
+    )  # here, so that tests and tools do not load the adapters
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
-    app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings))
+    app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings), job_store(settings))
     config = uvicorn.Config(
         app,
         http=Connection,

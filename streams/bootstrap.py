@@ -169,6 +169,7 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from streams.documents.view import View
+    from streams.queries.cancels import Cancels
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.hot import Hot, made_by
     from streams.queries.keyword_view import KeywordView, Listening
@@ -203,6 +204,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         manifests = Manifests(build.manifest_store(settings), tail, tailed)
         ports.append(Port("tail", _at_once, tail.close))
         beside += [tail.run, manifests.probe]
+    cancels = Cancels(build.topic_log(settings, registry.CANCELS))
+    ports.append(Port("cancels", _at_once, cancels.close))
     legs = Legs(encoder, store, keywords)
     ports += [Port("store", legs.open, legs.close), Port("manifests", manifests.open, manifests.close)]
     rerank = None
@@ -217,22 +220,26 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,
-        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         ports=ports,
-        beside=[*beside, legs.breaker.run],
+        beside=[*beside, legs.breaker.run, cancels.run],
     )
 
 
 async def _generate(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.answers import Answers, written_by
+    from streams.queries.cancels import Cancels
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
 
     clock = SystemClock()
     models = build.answer_models(settings, await build.encoder(settings))
-    answers, ports, beside = None, [Port(model.name, model.open, model.close) for model in models], []
+    cancels = Cancels(build.topic_log(settings, registry.CANCELS))
+    ports, beside = [Port(model.name, model.open, model.close) for model in models], [cancels.run]
+    ports.append(Port("cancels", _at_once, cancels.close))
+    answers = None
     if settings.cache.enabled and len(models) > 1:  # quoting costs less than a look
         answers = Answers(build.hot_cache(settings), written_by(settings))
         ports.append(Port("answers", answers.open, answers.close))
@@ -241,7 +248,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
-        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         ports=ports,
