@@ -11,6 +11,7 @@ BENCHMARKS = {
     "mixed": "300 real files of all formats through `freshet publish`: sync, watch, counts, memory of the readers.",
     "parse": "Time and memory of reading PDF, Word, PowerPoint, e-mail and CSV, in the process that reads them.",
     "query": "Retrieve under load: 1, 8, 32 clients and open loop, new questions and known ones, with and without log.",
+    "stream": "Streamed answers through the log beside the endpoint itself: first token, gaps, tokens a second.",
     "questions": "Questions that nobody here wrote: summaries of documentation pages, each to find its page.",
     "quality": "Recall, MRR and nDCG of every way of searching on those questions, by `freshet eval`.",
     "wakeup": "A retrieval worker killed with -9 on a full library: seconds until it answers, each way of searching.",

@@ -19,8 +19,8 @@ class Connection:
     def __post_init__(self) -> None:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body.  A connection that broke is made anew."""
+    async def post(self, path: str, body: bytes, headers: str = "") -> tuple[int, bytes]:
+        """Status and body; ``headers`` are whole lines.  A connection that broke is made anew."""
         if self._streams is not None and self._streams[0].at_eof():
             self.close()  # the server hung up while we were idle, as it may
         if self._streams is None:
@@ -29,7 +29,7 @@ class Connection:
         try:
             writer.write(
                 f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                f"Content-Length: {len(body)}\r\n{headers}\r\n".encode()
                 + body
             )
             head = await reader.readuntil(_END)

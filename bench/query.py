@@ -91,10 +91,10 @@ class _Trial:
         self._note(name, taken)
 
     def _stage(self, seconds: float) -> None:
-        self._seed += len(CLIENTS)
         paces = [Pace(seconds, clients) for clients in CLIENTS]
         environment = dict(self._freshet.stack.environment)
-        found = self.pool.submit(ask_the_stage, environment, self._texts, paces, self._seed).result()
+        found = self.pool.submit(ask_the_stage, environment, self._texts, paces, self._seed + 1).result()
+        self._seed += len(paces)  # each pace has one: nobody asks again what another has asked
         for clients, taken in zip(CLIENTS, found, strict=True):
             self._note(f"in process, {clients}", taken)
 

@@ -23,7 +23,7 @@ def make(folder: Path, texts: Iterable[str]) -> Path:
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
     tokens = {f"{name}_token": token for name, token in _SPECIAL.items()}
-    words = _word_pieces(texts)
+    words = word_pieces(texts)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=WINDOW, **tokens)  # type: ignore[no-untyped-call]
     torch.manual_seed(1)
     base = folder.with_name(f"{folder.name}.base")
@@ -35,7 +35,7 @@ def make(folder: Path, texts: Iterable[str]) -> Path:
     return folder
 
 
-def _word_pieces(texts: Iterable[str]) -> Any:
+def word_pieces(texts: Iterable[str]) -> Any:
     """BERT's way of cutting words, with the words of these texts."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 

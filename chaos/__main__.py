@@ -7,6 +7,7 @@ CAMPAIGNS = {
     "atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone.",
     "cache": "Questions that come again and again among edits: nothing cached outlives a change.",
     "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
+    "overload": "Three times the peak for a minute: answered in time or refused at once, nothing lost, nothing grows.",
     "spike": "Encoding takes ten times as long for a while: the queue shows it, and drains; questions go on.",
 }
 

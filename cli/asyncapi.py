@@ -38,14 +38,16 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.PRINCIPALS: {**_TEXT, "description": "Of whoever asks: a list as JSON"},
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
-    headers.MODE: {**_TEXT, "description": "`retrieve` where passages alone were asked for"},
+    headers.MODE: {**_TEXT, "description": "Where no answer is wanted: `retrieve` or `embed`"},
     headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
+    headers.PRIORITY: {**_TEXT, "enum": ["interactive", "batch"], "description": "`interactive` when absent"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
-_HOP = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION,
-        headers.MODE)  # fmt: skip
+_ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY,
+          headers.MODE)  # fmt: skip
+_HOP = (headers.SCHEMA, *_ASKED)
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import HotCache, KeywordTable
+from connectors.search_ports import HotCache, KeywordTable, Rewriter
 from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
@@ -150,3 +150,12 @@ def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:
 
         models.insert(0, OpenAIModel(settings.llm))
     return models
+
+
+def rewriter(settings: Settings) -> Rewriter | None:
+    """What makes follow-up questions stand alone; None without an endpoint."""
+    if not settings.llm.url:
+        return None
+    from connectors.models.openai_rewriter import OpenAIRewriter
+
+    return OpenAIRewriter(settings.llm)

@@ -251,6 +251,9 @@ class ManifestStore(Protocol):
     async def distrusted(self) -> str | None:
         """Why not, if so."""
 
+    async def standing(self) -> tuple[dict[tuple[int, int], int], str | None]:
+        """Watermarks, and why nothing counts as current if so, in one round trip."""
+
     async def trust(self, why: str) -> None:
         """An audit found all as it should be; a reason that came since it began stays."""
 

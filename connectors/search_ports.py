@@ -7,7 +7,7 @@ from typing import Protocol
 from connectors.ports import Hit
 from topics.documents import DocumentHead
 from topics.identity import DocumentRef
-from topics.queries import Filter
+from topics.queries import Filter, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,22 @@ class Reranker(Protocol):
         """How well each text answers the question, in [0, 1] and in order; never blocks the loop."""
 
 
+class Rewriter(Protocol):
+    """Makes a follow-up question one that stands alone."""
+
+    name: str
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def rewrite(self, question: str, history: Sequence[Turn], seconds: float) -> str:
+        """The question as somebody would ask it who begins with it; perhaps none, or more than that: it is checked."""
+
+    async def probe(self) -> None:
+        """Whether it is there: raises :class:`Transient` where not."""
+
+
 @dataclass(frozen=True, slots=True)
 class HotState:
     """How much a hot cache holds; ``size`` in bytes of values."""
@@ -144,7 +160,7 @@ class HotCache(Protocol):
     async def get(self, key: str) -> bytes | None: ...
 
     async def put(self, key: str, value: bytes, documents: Sequence[DocumentRef]) -> None:
-        """Remember what came of these documents."""
+        """Remember what came of these documents; the claim on it ends."""
 
     async def drop(self, key: str) -> None:
         """Forget one entry."""
@@ -155,11 +171,11 @@ class HotCache(Protocol):
     async def purge(self, *, everywhere: bool = False) -> int:
         """Forget all of this generation, or of every one; returns how many entries went."""
 
-    async def lease(self, key: str, seconds: float) -> bool:
-        """Whether it is ours to fill: nobody else has the lease."""
+    async def claim(self, key: str, seconds: float) -> tuple[bytes | None, bool]:
+        """The entry; where there is none, whether it is ours to fill, for so long: nobody else has claimed it."""
 
     async def release(self, key: str) -> None:
-        """Give the lease back."""
+        """Give the claim back."""
 
     async def state(self) -> HotState: ...
 

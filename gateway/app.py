@@ -16,12 +16,15 @@ from connectors.errors import ConnectorError
 from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
 from gateway import docs_page
+from gateway.admission import Admission
 from gateway.book import JobBook
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
 from gateway.cancelling import Canceller
+from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
+from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
@@ -33,6 +36,7 @@ from gateway.problems import respond
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
+from gateway.stale import Watches
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -47,6 +51,12 @@ class Gateway(Litestar):
     """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
 
     desk: Desk
+    watches: Watches
+
+    def let_go(self) -> None:
+        """End all streams and waits: they go on at another gateway."""
+        self.desk.stop()
+        self.watches.stop()
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -95,22 +105,22 @@ def create_app(
     Without a board readiness knows nothing of lanes that stand still; without a store of jobs there are no lists of
     jobs and no idempotency keys, and what the log no longer keeps is gone.
     """
-    gateway, book = settings.gateway, JobBook(jobs)
-    desk = Desk(log, gateway.max_in_flight, longest_timeout(settings), settings.kafka.reply_partitions, book)
+    admission, book = Admission(settings.gateway, len(settings.tenants) > 1), JobBook(jobs)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions, book)
     callers, hide = Callers(settings), Redactor(settings.secrets)
-    epoch = WriteEpoch(log)
+    epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
-        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run())]
+        tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         tasks += [asyncio.create_task(_open(port)) for port in (board, jobs) if port]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             yield
         finally:
-            desk.stop()
+            app.let_go()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -127,9 +137,11 @@ def create_app(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers),
+            *make_query_routes(settings, questions, desk, callers, watches),
             *make_job_routes(desk, Canceller(log), book, callers),
             *make_shelf_routes(settings, questions, callers),
+            make_completion_route(settings, questions, callers, hide),
+            *make_embedding_routes(settings, questions, callers, hide),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],
@@ -139,7 +151,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk = desk
+    app.desk, app.watches = desk, watches
     return app
 
 

@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 from connectors.errors import ConnectorError, Overloaded
 from connectors.job_ports import JobRef
+from gateway.admission import Admission, Permit
 from gateway.book import JobBook
 from gateway.jobs import Job
 from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
 from runtime.clock import millis
 from runtime.logs import logger
+from topics.headers import Priority
 from topics.identity import IdentityError, job_place, mint_job_id
 from topics.queries import Mode
 
@@ -30,11 +32,11 @@ _log = logger("gateway.desk")
 class Desk:
     """All jobs of this process.  Lives on the event loop; only :meth:`wanted` may be asked from other threads."""
 
-    def __init__(self, log: Log, max_in_flight: int, longest: float, reply_partitions: int, book: JobBook) -> None:
-        self._log, self._max, self._longest, self._partitions = log, max_in_flight, longest, reply_partitions
+    def __init__(self, log: Log, admission: Admission, longest: float, reply_partitions: int, book: JobBook) -> None:
+        self._log, self._admission, self._longest, self._partitions = log, admission, longest, reply_partitions
         self._book = book
         self._jobs: dict[str, Job] = {}
-        self._open: dict[str, asyncio.TimerHandle] = {}  # accepted here and under way: these hold the permits
+        self._open: dict[str, tuple[Permit, asyncio.TimerHandle]] = {}  # accepted here and under way
         self._finding: dict[str, asyncio.Task[Job]] = {}
         self._replays: set[asyncio.Task[None]] = set()
         self._turn = 0
@@ -45,19 +47,22 @@ class Desk:
         """Permits that are held."""
         return len(self._open)
 
-    def accept(self, tenant: str, mode: Mode, seconds: float, principals: Iterable[str] = ()) -> tuple[Job, int]:
+    def accept(
+        self, tenant: str, mode: Mode, seconds: float, principals: Iterable[str] = (),
+        priority: Priority = "interactive",
+    ) -> tuple[Job, int]:  # fmt: skip
         """Open a job; gives it and its reply partition.  429 without a permit, 503 while no reply could be read."""
-        if len(self._open) >= self._max:
-            raise Problem("busy", f"{self._max} questions are under way", retry_after=1)
         partitions = self._log.reply_partitions()
         if not partitions:
             raise Overloaded("reply partitions are not assigned yet", retry_after=2)
+        permit = self._admission.admit(tenant, priority, mode, seconds)
         self._turn += 1
         partition = partitions[self._turn % len(partitions)]
         job = Job(mint_job_id(partition), tenant, mode, millis() + int(seconds * 1000), principals, live=True)
         self.tidy()
         self._jobs[job.id] = job
-        self._open[job.id] = asyncio.get_running_loop().call_later(job.seconds_left(), self._expire, job)
+        timer = asyncio.get_running_loop().call_later(job.seconds_left(), self._expire, job)
+        self._open[job.id] = permit, timer
         return job, partition
 
     def withdraw(self, job: Job) -> None:
@@ -76,6 +81,8 @@ class Desk:
             job = self._jobs.get(logged.event.job_id)
             if job is not None and job.live:
                 job.feed(logged)
+                if (held := self._open.get(job.id)) is not None:
+                    self._admission.tell(held[0], logged.event.type)
                 if job.final is not None:
                     self._release(job)
 
@@ -116,6 +123,7 @@ class Desk:
             hop = asked.hop
             deadline, mode, owner, principals = hop.deadline, asked.question.mode, hop.tenant, hop.principals
         job = Job(job_id, owner, "retrieve" if mode == "retrieve" else "answer", deadline, principals, live=False)
+        job.notify_stale = asked is not None and asked.question.notify_stale
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._feed(job, caught_up))
         self._replays.add(task)
@@ -160,9 +168,10 @@ class Desk:
         self._release(job)
 
     def _release(self, job: Job) -> None:
-        timer = self._open.pop(job.id, None)
-        if timer is not None:
+        if (held := self._open.pop(job.id, None)) is not None:
+            permit, timer = held
             timer.cancel()
+            self._admission.end(permit)
 
     def tidy(self) -> None:
         """Forget finished jobs that are old, or too many, or too heavy: those first that nobody looked at longest."""
@@ -188,7 +197,7 @@ class Desk:
 
     async def close(self) -> None:
         """Stop replays and timers."""
-        for timer in self._open.values():
+        for _, timer in self._open.values():
             timer.cancel()
         tasks = [*self._replays, *self._finding.values()]
         for task in tasks:

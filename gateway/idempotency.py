@@ -42,9 +42,9 @@ def key_of(request: Request[Any, Any, Any]) -> str | None:
     return key
 
 
-def digest_of(body: QuestionBody, mode: Mode, principals: Sequence[str]) -> str:
+def digest_of(body: QuestionBody, mode: Mode, principals: Sequence[str], texts: Sequence[str] = ()) -> str:
     """The same for all that ask the same for the same people."""
-    return digest(msgspec.json.encode([mode, principals, body], order="deterministic"))
+    return digest(msgspec.json.encode([mode, principals, body, texts], order="deterministic"))
 
 
 class Claims:

@@ -17,7 +17,7 @@ from runtime.brokers import denied, distrusted, librdkafka_options
 from runtime.logs import logger
 from runtime.settings import Settings
 from topics.epochs import Epochs, first_epoch
-from topics.registry import ANSWERS, CONTROL, QUERIES
+from topics.registry import ANSWERS, CONTROL, QUERIES, QUERIES_BATCH
 from topics.spec import TopicSpec
 
 FLUSH_SECONDS = 5.0
@@ -50,7 +50,7 @@ class KafkaLog:
         client = {**client_config(settings), "error_cb": self._note}
         producing = {k: v for k, v in client.items() if k != "allow.auto.create.topics"}  # a consumer's setting
         reading = {**client, "group.id": f"{prefix}.gateway"}  # required by the client; nothing is ever committed
-        answers, queries = (spec.full_name(prefix, generation) for spec in (ANSWERS, QUERIES))
+        answers, *queries = (spec.full_name(prefix, generation) for spec in (ANSWERS, QUERIES, QUERIES_BATCH))
         self._producer = KafkaProducer(producing, settings.kafka.request_timeout, settings.documents.max_document_bytes)
         self._reader = ReplyReader(reading, answers, settings.gateway.replica, settings.gateway.replicas)
         self._replayer = Replayer(reading, queries, answers, ANSWERS.retention_ms)

@@ -17,7 +17,7 @@ from topics.epochs import Epochs, first_epoch
 from topics.headers import Hop
 from topics.identity import job_place, partition_of
 from topics.queries import AnswerEvent, Question
-from topics.registry import ANSWERS, QUERIES, documents_of
+from topics.registry import ANSWERS, QUERIES, QUERIES_BATCH, documents_of
 from topics.spec import TopicSpec
 
 
@@ -160,7 +160,7 @@ class MemoryLog:
         if job_place(job_id)[1] < self.storage.first_ms:
             raise Expunged("the log no longer keeps this question")
         for record in self.published:
-            if record.topic is QUERIES and record.key == job_id.encode() and record.value is not None:
+            if record.topic in (QUERIES, QUERIES_BATCH) and record.key == job_id.encode() and record.value is not None:
                 return Asked(Hop.of(record.headers), decode(record.value, Question))
         return None
 

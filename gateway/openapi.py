@@ -3,7 +3,7 @@
 Schemas come from the structs by msgspec, so what is documented is what is validated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getdoc
 from typing import Any
@@ -36,6 +36,18 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """How routes tell errors: media type, body, and the status of each kind."""
+
+    media_type: str
+    body: type[msgspec.Struct]
+    statuses: Mapping[str, int]
+
+
+PROBLEMS = Errors(MEDIA_TYPE, ProblemDocument, {kind: status for kind, (status, _) in KINDS.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Doc:
     """What a route takes and gives.  Bodies are structs, by media type; None stands for free text or bytes."""
 
@@ -45,6 +57,7 @@ class Doc:
     parameters: Sequence[Parameter] = ()
     problems: Sequence[str] = ()
     headers: dict[str, str] = field(default_factory=dict)  # of successful responses: name -> meaning
+    errors: Errors = PROBLEMS
 
 
 def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
@@ -83,9 +96,13 @@ def _security(scope: Scope | None, keyed: bool) -> list[dict[str, list[str]]]:
 
 
 def _structs(docs: Any) -> list[type[msgspec.Struct]]:
-    found: dict[str, type[msgspec.Struct]] = {ProblemDocument.__name__: ProblemDocument}
+    found: dict[str, type[msgspec.Struct]] = {}
     for doc in docs:
-        for struct in [*doc.takes.values(), *(s for given in doc.gives.values() for s in given.values())]:
+        for struct in [
+            doc.errors.body,
+            *doc.takes.values(),
+            *(s for given in doc.gives.values() for s in given.values()),
+        ]:
             if struct is not None:
                 found[struct.__name__] = struct
     return [found[name] for name in sorted(found)]
@@ -102,8 +119,8 @@ def _operation(handler: HTTPRouteHandler, doc: Doc, keyed: bool) -> dict[str, An
                 name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in doc.headers.items()
             }
     for kind in (*(("unauthorized", "forbidden") if doc.scope and keyed else ()), *doc.problems):
-        status, title = KINDS[kind]
-        responses[str(status)] = {"description": title, "content": _content({MEDIA_TYPE: ProblemDocument})}
+        content = _content({doc.errors.media_type: doc.errors.body})
+        responses[str(doc.errors.statuses[kind])] = {"description": KINDS[kind][1], "content": content}
     operation: dict[str, Any] = {"operationId": handler.handler_name, "summary": summary, "responses": responses}
     operation["security"] = _security(doc.scope, keyed)
     asks = f"Needs an API key with the scope `{doc.scope}`." if doc.scope and keyed else ""

@@ -5,7 +5,7 @@ client would be lost unseen.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +29,9 @@ from topics.fields import (
     is_date,
     millis_of,
 )
+from topics.headers import Priority
 from topics.identity import IdentityError, Token
-from topics.queries import Condition, Filter, Lacking, Passage, Search
+from topics.queries import Condition, Filter, Lacking, Passage, Search, Turn
 
 LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
 MAX_FILTER_KEYS = 32
@@ -109,25 +110,31 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
-    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.
+    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  With
+    ``history``, what was said before in a conversation, oldest first, a follow-up question is understood.
+    ``notify_stale`` keeps the stream of events open until a document behind the answer changes.
+    ``priority`` `batch` lets all others go first.
     """
 
     question: str
+    history: list[Turn] = []
     k: int | None = None
     search: Search = "hybrid"
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    priority: Priority = "interactive"
 
 
 class Passages(msgspec.Struct, kw_only=True):
     """What was found.  ``timings`` are milliseconds; ``degraded`` is empty when all was well.
 
     ``lacking`` lists what `at_least` asked for and was not had; ``oldest_passage_seconds`` is the age of the oldest
-    passage since its event time at the source.
+    passage since its event time at the source.  ``standalone`` is what a follow-up question was searched for as.
     """
 
     job_id: str
@@ -136,6 +143,7 @@ class Passages(msgspec.Struct, kw_only=True):
     degraded: list[str] = []
     lacking: list[Lacking] = []
     oldest_passage_seconds: float | None = None
+    standalone: str | None = None
     timings: dict[str, float] = {}
 
 
@@ -242,9 +250,23 @@ def _check_words(text: str) -> None:
     check_characters("text", text)
 
 
+def history_errors(history: Sequence[Turn], settings: Settings) -> list[FieldError]:
+    """A conversation must be short enough, and of words."""
+    limits = settings.queries
+    if len(history) > limits.history_turns:
+        return [FieldError(f"at most {limits.history_turns} turns: send the last ones", pointer="/history")]
+    if sum(len(turn.content) for turn in history) > limits.history_chars:
+        return [FieldError(f"more than {limits.history_chars} characters: send the last turns", pointer="/history")]
+    errors = []
+    for place, turn in enumerate(history):
+        said = turn.content
+        errors += _refusals("history", lambda said=said: check_characters("a turn", said), str(place), "content")  # type: ignore[misc]
+    return errors
+
+
 def longest_timeout(settings: Settings) -> float:
     """Most seconds that a client may ask for."""
-    return max(LONGEST_SECONDS, settings.queries.deadline)
+    return max(LONGEST_SECONDS, settings.queries.deadline, settings.queries.batch_deadline)
 
 
 def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
@@ -257,6 +279,7 @@ def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
         errors.append(FieldError(f"more than {limits.max_question_chars} characters", pointer="/question"))
     else:
         errors += _refusals("question", lambda: check_characters("the question", body.question))
+    errors += history_errors(body.history, settings)
     if body.k is not None and not 1 <= body.k <= limits.max_k:
         errors.append(FieldError(f"1 to {limits.max_k} passages can be asked for", pointer="/k"))
     if body.timeout is not None and not (math.isfinite(body.timeout) and 0 < body.timeout <= longest):

@@ -140,18 +140,25 @@ def _methods(request: Request[Any, Any, Any]) -> str:
     return ", ".join(sorted({method for route in fitting for method in getattr(route, "methods", ())}))
 
 
+def log_bug(request: Request[Any, Any, Any], problem: Problem, error: Exception) -> None:
+    """A 500 with its traceback; what clients and outages cause is not logged."""
+    if problem.status == 500:
+        _log.error("unexpected error", method=request.method, path=str(request.scope.get("path")), exc_info=error)
+
+
+def retry_header(problem: Problem) -> dict[str, str]:
+    """When to come back, where that is known."""
+    return {} if problem.retry_after is None else {"Retry-After": str(max(1, round(problem.retry_after)))}
+
+
 def respond(request: Request[Any, Any, Any], error: Exception, hide: Callable[[str], str] = str) -> Response[bytes]:
     """Exception handler of the whole application; ``hide`` takes secrets out of what is said."""
     problem = problem_of(error)
-    if problem.status == 500:
-        _log.error("unexpected error", method=request.method, path=str(request.scope.get("path")), exc_info=error)
+    log_bug(request, problem, error)
     if problem.status == 405:
         taken = _methods(request)
         problem.detail, problem.headers["Allow"] = f"use {taken}", taken
-    headers = dict(problem.headers)
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(problem.retry_after)))
-    headers["Cache-Control"] = "no-store"
+    headers = {**problem.headers, **retry_header(problem), "Cache-Control": "no-store"}
     return Response(
         content=hide(msgspec.json.encode(problem.document()).decode()).encode(),
         status_code=problem.status,

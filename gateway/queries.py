@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from gateway.payloads import JobView, Passages, QuestionBody, links_of, question
 from gateway.problems import Problem, invalid
 from gateway.questions import Questions
 from gateway.sse import HEARTBEAT, HEARTBEAT_SECONDS, RECONNECT, EventStream, frame
+from gateway.stale import Watches
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.queries import Mode, Retrieval
@@ -54,15 +56,20 @@ def view(job: Job) -> JobView:
     return shown
 
 
+def failed(job: Job, told: Mapping[str, Any]) -> Problem:
+    """What a job's `error` is to whoever waited for it."""
+    reason = str(told.get("reason", "unknown"))
+    kind = "expired" if reason == "expired" else "job-failed"
+    return Problem(kind, told.get("message"), extra={"reason": reason, "job_id": job.id})
+
+
 def passages_of(job: Job, timings: dict[str, float]) -> Passages:
     """The result of a retrieve job; its errors become problems."""
     final = job.final
     if final is None:
         raise Problem("unavailable", "the gateway is stopping; ask again", retry_after=1)
     if final.type == "error":
-        reason = str(final.data.get("reason", "unknown"))
-        kind = "expired" if reason == "expired" else "job-failed"
-        raise Problem(kind, final.data.get("message"), extra={"reason": reason, "job_id": job.id})
+        raise failed(job, final.data)
     try:
         found = msgspec.convert(final.data["retrieval"], Retrieval)
     except (KeyError, msgspec.ValidationError) as error:
@@ -74,24 +81,30 @@ def passages_of(job: Job, timings: dict[str, float]) -> Passages:
         degraded=found.degraded,
         lacking=found.lacking,
         oldest_passage_seconds=max(((millis() - p.published_at) / 1000 for p in found.passages), default=None),
+        standalone=found.standalone,
         timings={**found.timings, **timings},
     )
 
 
-async def event_stream(job: Job, after: int | None) -> AsyncIterator[bytes]:
+async def event_stream(job: Job, after: int | None, watches: Watches) -> AsyncIterator[bytes]:
     """The job as server-sent events, behind offset ``after``."""
     yield RECONNECT
     if after is None:
         yield frame("accepted", {"job_id": job.id, "deadline": job.deadline})
     async for item in job.follow(-1 if after is None else after, HEARTBEAT_SECONDS):
         yield HEARTBEAT if item is None else _framed(*item)
+    async with aclosing(watches.follow(job, HEARTBEAT_SECONDS)) as further:
+        async for item in further:
+            yield HEARTBEAT if item is None else _framed(*item)
 
 
 def _framed(offset: int | None, emission: Emission) -> bytes:
     return frame(emission.type, emission.data, offset)
 
 
-def make_query_routes(settings: Settings, intake: Questions, desk: Desk, callers: Callers) -> list[HTTPRouteHandler]:
+def make_query_routes(
+    settings: Settings, intake: Questions, desk: Desk, callers: Callers, watches: Watches
+) -> list[HTTPRouteHandler]:
     """Build the routes."""
     body_limit = 256 * 1024 + 6 * settings.queries.max_question_chars  # a character may be escaped as six
 
@@ -103,7 +116,9 @@ def make_query_routes(settings: Settings, intake: Questions, desk: Desk, callers
         body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
         if errors := question_errors(body, settings):
             raise Problem("invalid", errors=errors)
-        return await intake.take(caller, body, mode, key_of(request))
+        if body.notify_stale and mode == "retrieve":
+            raise invalid("passages have no stream to be told in: ask by POST /v1/queries", pointer="/notify_stale")
+        return await intake.take(caller, body, mode, key=key_of(request))
 
     @post(
         "/v1/retrieve",
@@ -192,14 +207,16 @@ def make_query_routes(settings: Settings, intake: Questions, desk: Desk, callers
         """Follow a job as server-sent events.
 
         `accepted`, `retrieving`, `passages`, `generating`, `token`, `restarted`, then `answer` or `error`.
+        Where the question has `notify_stale`, then `answer.stale` or `answer.unwatched`.
         """
         caller = callers.of(request)
         check_parameters(request)
         after = last_event_id(request.headers.get("last-event-id"))
         job = await desk.find(job_id, caller.tenant, caller.proven)
-        if after is not None and job.final_offset is not None and after >= job.final_offset:
+        last = job.final_offset
+        if after is not None and last is not None and after >= last and not watches.more(job, after):
             return Response(b"", status_code=204)  # tells an EventSource not to come back
-        return EventStream(event_stream(job, after))
+        return EventStream(event_stream(job, after, watches))
 
     return [retrieve, post_query, get_query, get_events]
 

@@ -1,6 +1,8 @@
 """A question's way into the log: a job on the desk, and a record in `queries`."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from connectors.job_ports import Claim, JobRef, StoredJob
 from gateway.book import JobBook
@@ -16,9 +18,19 @@ from topics.codec import encode, schema_header
 from topics.headers import Hop
 from topics.identity import job_place
 from topics.queries import Mode, Question
-from topics.registry import QUERIES
+from topics.registry import QUERIES, QUERIES_BATCH
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is wanted, and by whom."""
+
+    caller: Caller
+    body: QuestionBody
+    mode: Mode
+    texts: Sequence[str] = ()
 
 
 class Questions:
@@ -28,24 +40,32 @@ class Questions:
         self._settings, self._log, self._desk, self._book = settings, log, desk, book
         self._claims = Claims(book)
 
-    async def take(self, caller: Caller, body: QuestionBody, mode: Mode, key: str | None = None) -> tuple[Job, float]:
+    async def take(
+        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = (), key: str | None = None
+    ) -> tuple[Job, float]:
         """Publish a question that was found right; gives its job and the milliseconds that publishing took.
 
-        With an idempotency key that was used before it is the job of then.
+        In the mode `embed` there are ``texts`` instead of a question.  With an idempotency ``key`` that was used before
+        it is the job of then.
         """
-        if key is None:
-            job = self._accept(caller, body, mode)
-            return job, await self._publish(caller, body, mode, job)
-        asked = digest_of(body, mode, caller.principals)
+        asked = _Asked(caller, body, mode, texts)
+        if key is not None:
+            return await self._take_once(asked, key)
+        job = self._accept(asked)
+        return job, await self._publish(asked, job)
+
+    async def _take_once(self, asked: _Asked, key: str) -> tuple[Job, float]:
+        caller = asked.caller
+        body = digest_of(asked.body, asked.mode, caller.principals, asked.texts)
         while True:  # until nobody else was faster
-            held = await self._claims.earlier(caller.tenant, key, asked)
-            if held is not None and (held.published or await self._go_on(caller, body, mode, key, held)):
+            held = await self._claims.earlier(caller.tenant, key, body)
+            if held is not None and (held.published or await self._go_on(asked, key, held)):
                 return await self._desk.find(held.job_id, caller.tenant, caller.proven), 0.0
             if held is not None and may_go_on(held):
                 continue
-            job = self._accept(caller, body, mode)
+            job = self._accept(asked)
             try:
-                claim = Claim(job_id=job.id, body=asked, deadline=job.deadline)
+                claim = Claim(job_id=job.id, body=body, deadline=job.deadline)
                 ours = await self._claims.take(caller.tenant, key, claim, held)
             except BaseException:
                 self._desk.withdraw(job)
@@ -53,37 +73,39 @@ class Questions:
             if ours is None:
                 self._desk.withdraw(job)
                 continue
-            return job, await self._publish_claimed(caller, body, mode, job, key, ours)
+            return job, await self._publish_claimed(asked, job, key, ours)
 
-    async def _go_on(self, caller: Caller, body: QuestionBody, mode: Mode, key: str, lapsed: Claim) -> bool:
+    async def _go_on(self, asked: _Asked, key: str, lapsed: Claim) -> bool:
         """Publish what somebody else has claimed and perhaps not published; False where that is no more to be done."""
         if not may_go_on(lapsed):
             return False
+        caller = asked.caller
         ours = await self._claims.take(caller.tenant, key, lapsed, lapsed)
         if ours is None:
             return False
-        job = Job(lapsed.job_id, caller.tenant, mode, lapsed.deadline, caller.principals, live=False)
-        await self._publish_claimed(caller, body, mode, job, key, ours)
+        job = Job(lapsed.job_id, caller.tenant, asked.mode, lapsed.deadline, caller.principals, live=False)
+        await self._publish_claimed(asked, job, key, ours)
         return True
 
-    async def _publish_claimed(
-        self, caller: Caller, body: QuestionBody, mode: Mode, job: Job, key: str, ours: Claim
-    ) -> float:
+    async def _publish_claimed(self, asked: _Asked, job: Job, key: str, ours: Claim) -> float:
         try:
-            took = await self._publish(caller, body, mode, job)
+            took = await self._publish(asked, job)
         except BaseException:
-            await self._claims.failed(caller.tenant, key, ours)
+            await self._claims.failed(asked.caller.tenant, key, ours)
             raise
-        await self._claims.published(caller.tenant, key, ours)
+        await self._claims.published(asked.caller.tenant, key, ours)
         return took
 
-    def _accept(self, caller: Caller, body: QuestionBody, mode: Mode) -> Job:
-        seconds = min(body.timeout or self._settings.queries.deadline, longest_timeout(self._settings))
-        job, _ = self._desk.accept(caller.tenant, mode, seconds, caller.principals)
+    def _accept(self, asked: _Asked) -> Job:
+        queries, body, caller = self._settings.queries, asked.body, asked.caller
+        usual = queries.batch_deadline if body.priority == "batch" else queries.deadline
+        seconds = min(body.timeout or usual, longest_timeout(self._settings))
+        job, _ = self._desk.accept(caller.tenant, asked.mode, seconds, caller.principals, body.priority)
+        job.notify_stale = body.notify_stale
         return job
 
-    async def _publish(self, caller: Caller, body: QuestionBody, mode: Mode, job: Job) -> float:
-        queries = self._settings.queries
+    async def _publish(self, asked: _Asked, job: Job) -> float:
+        body, caller = asked.body, asked.caller
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
@@ -91,35 +113,35 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
-            mode=mode,
+            mode=asked.mode,
+            priority=body.priority,
         )
         question = Question(
             question=body.question,
-            mode=mode,
-            k=body.k or queries.k,
+            mode=asked.mode,
+            k=body.k or self._settings.queries.k,
             search=body.search,
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
+            history=body.history,
+            texts=list(asked.texts),
             asked_at=millis(),
         )
         began = time.perf_counter()
         try:
             headers = {**hop.headers(), **schema_header(question)}
+            topic = QUERIES_BATCH if body.priority == "batch" else QUERIES
             seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
-            await self._log.publish(QUERIES, job.id.encode(), encode(question), headers, seconds)
+            await self._log.publish(topic, job.id.encode(), encode(question), headers, seconds)
         except BaseException:
             self._desk.withdraw(job)
             raise
-        if mode == "answer":
-            self._book.note(
-                StoredJob(
-                    ref=JobRef(caller.tenant, job.id),
-                    deadline=job.deadline,
-                    principals=caller.principals,
-                    question=body.question,
-                )
-            )
+        if asked.mode == "answer":
+            ref = JobRef(caller.tenant, job.id)
+            kept = StoredJob(ref=ref, deadline=job.deadline, principals=caller.principals, question=body.question)
+            self._book.note(kept)
         return (time.perf_counter() - began) * 1000

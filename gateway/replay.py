@@ -7,7 +7,7 @@ read.  Each reading has a consumer of its own, in a thread of a bounded pool, cl
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class Span:
 class Replayer:
     """Looks jobs up in ``queries`` and ``answers``."""
 
-    def __init__(self, client: Mapping[str, Any], queries: str, answers: str, retention_ms: int) -> None:
+    def __init__(self, client: Mapping[str, Any], queries: Sequence[str], answers: str, retention_ms: int) -> None:
         self._config = {**client, **READER, "enable.partition.eof": True}
         self._queries, self._answers, self._retention_ms = queries, answers, retention_ms
         self._pool = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="kafka-replay")
@@ -115,16 +115,28 @@ class Replayer:
             raise Transient(f"the log cannot be read: {error.args[0].name()}") from None
 
     def _find(self, job_id: str) -> Asked | None:
+        expunged = False
+        for topic in self._queries:
+            try:
+                if (found := self._find_in(topic, job_id)) is not None:
+                    return found
+            except Expunged:
+                expunged = True
+        if expunged:
+            raise Expunged("the log no longer keeps this job")
+        return None
+
+    def _find_in(self, name: str, job_id: str) -> Asked | None:
         _, started = job_place(job_id)
         key = job_id.encode()
         consumer = Consumer(self._config)
         try:
-            topic = consumer.list_topics(self._queries, timeout=REQUEST_SECONDS).topics[self._queries]
+            topic = consumer.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
             if topic.error is not None or not topic.partitions:
                 raise Transient("the topic of questions is not there")
             partition = partition_of(key, len(topic.partitions))
-            span = self._span(consumer, self._queries, partition, started - OWN_SKEW_MS)
-            consumer.assign([TopicPartition(self._queries, partition, span.start)])
+            span = self._span(consumer, name, partition, started - OWN_SKEW_MS)
+            consumer.assign([TopicPartition(name, partition, span.start)])
             deadline, place = time.monotonic() + 2 * REQUEST_SECONDS, span.start
             while place < span.end:
                 if time.monotonic() > deadline or self._closing.is_set():

@@ -23,7 +23,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop."""
-        self._gateway.desk.stop()
+        self._gateway.let_go()
         await super().shutdown(sockets)
 
 

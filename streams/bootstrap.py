@@ -168,8 +168,11 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
 
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
+    from connectors.encoders.tokens import TokenCounter
+    from connectors.encoders.weights import resolve
     from streams.documents.view import View
     from streams.queries.cancels import Cancels
+    from streams.queries.condense import Condense
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.hot import Hot, made_by
     from streams.queries.keyword_view import KeywordView, Listening
@@ -179,6 +182,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.rerank import Rerank
     from streams.queries.retrieve import Retrieve
     from streams.queries.search import Search
+    from streams.queries.vectors import Vectors
 
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
@@ -216,13 +220,22 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     around = settings.queries.neighbours
     neighbours = Neighbours(keywords, around) if keywords is not None and around else None
     search = Search(settings.queries, settings.documents.stale_after, legs, clock, rerank, neighbours)
-    stage = Retrieve(settings.queries, settings.documents.generation, search, manifests, publish, clock, hot)
+    rewriter = build.rewriter(settings)
+    condense = Condense(settings.queries, rewriter, clock)
+    if rewriter is not None and condense.breaker is not None:
+        ports.append(Port("rewriter", rewriter.open, rewriter.close))
+        beside.append(condense.breaker.run)
+    vectors = Vectors(encoder, TokenCounter(resolve(settings.encoder.model).folder))
+    stage = Retrieve(
+        settings.queries, settings.documents.generation, search, manifests, publish, clock, hot, condense, vectors
+    )
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,
         record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run, cancels.run],
     )
@@ -251,6 +264,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=beside,
     )

@@ -143,6 +143,7 @@ class Stage:
     overlap: int = 1
     in_flight: int = 1
     skips: Callable[[Record], bool] | None = None
+    batch_in_flight: int = 0  # beside them, of what comes by the topic that `BATCH` names; 0 where there is none
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it
     ports: Sequence["Port"] = ()

@@ -4,7 +4,8 @@ Faust acknowledges an event when an exception leaves the agent, so nothing may l
 lane, what is unclear goes to the retry topic, records at fault are dead-lettered, and anything unknown ends the process
 hard with nothing acknowledged.  A record is acknowledged, in order, only after the broker has confirmed everything that
 came of it.  What was begun and not finished is counted outside the process, so that a record which kills its worker is
-found and set aside.  A second runner works on what comes out of the retry topic, one record at a time.
+found and set aside.  A second runner works on what comes out of the retry topic, one record at a time; or, of a
+query stage, on what comes by the topic for batch questions, while the first one has room.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ class Runner:
     """Runs one stage.  ``run`` is the body of its only agent.
 
     ``retries`` are there for a stage that has ``deferrals``; with ``again`` it runs what comes out of the retry topic.
+    ``behind`` is the runner that goes first: no record is begun here while one waits there.
     """
 
     def __init__(
@@ -48,9 +50,13 @@ class Runner:
         limit: int,
         retries: Retries | None = None,
         again: bool = False,
+        behind: "Runner | None" = None,
     ) -> None:
         self._stage, self._publish, self._limit, self._retries, self._again = stage, publish, limit, retries, again
-        self.lane = f"{stage.name}.retry" if again else stage.name
+        self._behind = behind
+        self.lane = f"{stage.name}.retry" if again else f"{stage.name}.batch" if behind else stage.name
+        self._room_left = asyncio.Event()  # nothing waits for a place in the window
+        self._room_left.set()
         self._deliveries = Deliveries(self.lane, ledger)
         self._begun: dict[tuple[str, int, int], float] = {}
         self._waiting = 0  # bytes of values that were read and not yet taken into a batch
@@ -140,7 +146,7 @@ class Runner:
 
     async def _work_window(self, stream: Any, queue: asyncio.Queue[Any]) -> None:
         """Up to ``in_flight`` unacknowledged records side by side: a slow head holds back acks, never work."""
-        slots = asyncio.Semaphore(self._stage.in_flight)
+        slots = asyncio.Semaphore(self._stage.batch_in_flight if self._behind else self._stage.in_flight)
         window: deque[tuple[Any, asyncio.Task[None]]] = deque()
         finished = asyncio.Event()
 
@@ -165,7 +171,13 @@ class Runner:
                 (suspect,) = await self._deliveries.before([record])
                 if suspect:  # runs alone: what was before it is done, what is behind it waits
                     await asyncio.gather(*(task for _, task in window))
+                if slots.locked():
+                    self._room_left.clear()
                 await slots.acquire()
+                if queue.empty():
+                    self._room_left.set()
+                if self._behind:
+                    await self._behind._room_left.wait()
                 task = group.create_task(self._process(record))
                 window.append((event, task))
                 task.add_done_callback(settle)

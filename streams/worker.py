@@ -23,7 +23,7 @@ from streams.publisher import Publisher
 from streams.retries import Retries
 from streams.runner import EXIT_UNKNOWN, Runner
 from topics.identity import digest
-from topics.registry import RETRIES, group_of
+from topics.registry import BATCH, RETRIES, group_of
 
 T = TypeVar("T")
 
@@ -63,6 +63,8 @@ async def serve(
     reads = stage.topics or [spec.full_name(kafka.prefix, generation) for spec in (stage.reads, *stage.later)]
     # A static member that comes back keeps its partitions, whatever it reads now: with more topics it is another one.
     slot = settings.worker.slot + (f".{len(stage.later) + 1}" if stage.later else "")
+    if stage.batch_in_flight:
+        slot += ".batch"
     if stage.topics:
         slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
@@ -79,6 +81,10 @@ async def serve(
         attach(app, again.lane, [retries.topic.full_name(kafka.prefix, generation)], again.run, waits=True)
     else:
         runners = [Runner(stage, publish, ledger, kafka.poison_limit)]
+    if stage.batch_in_flight:
+        batch = Runner(stage, publish, ledger, kafka.poison_limit, behind=runners[0])
+        runners.append(batch)
+        attach(app, batch.lane, [BATCH[stage.reads.name].full_name(kafka.prefix, generation)], batch.run, waits=True)
     attach(app, runners[0].lane, reads, runners[0].run)
 
     await app.start()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,14 +17,16 @@ CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
-MODE = "freshet-mode"  # of a question that wants passages only: nobody comes back for it later
+MODE = "freshet-mode"  # where no answer is wanted, but passages or vectors: nobody comes back for them later
 EVENT = "freshet-event"  # type of an answer event, for readers who pass most of them by
+PRIORITY = "freshet-priority"  # `batch`; absent where somebody waits for the answer
 TRACEPARENT = "traceparent"
 
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 _LAST_PARTITION = 65_535  # what fits a job id
 
 T = TypeVar("T")
+Priority: TypeAlias = Literal["interactive", "batch"]
 Headers: TypeAlias = Mapping[str, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str, bytes | None]]
 
@@ -47,6 +49,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     principals: list[str] = []
     traceparent: str | None = None
     mode: str = "answer"
+    priority: Priority = "interactive"
 
     def expired(self, now: float | None = None) -> bool:
         return self.remaining(now) <= 0
@@ -67,6 +70,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             pairs[TRACEPARENT] = self.traceparent.encode()
         if self.mode != "answer":
             pairs[MODE] = self.mode.encode()
+        if self.priority != "interactive":
+            pairs[PRIORITY] = self.priority.encode()
         return pairs
 
     @classmethod
@@ -80,6 +85,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
             mode=_field(headers, MODE, bytes.decode, "answer"),
+            priority=_field(headers, PRIORITY, lambda value: msgspec.convert(value.decode(), Priority), "interactive"),
         )
 
 

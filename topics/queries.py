@@ -11,10 +11,11 @@ import msgspec
 
 from topics.documents import Metadata
 
-Mode: TypeAlias = Literal["answer", "retrieve"]
+Mode: TypeAlias = Literal["answer", "retrieve", "embed"]
+Role: TypeAlias = Literal["user", "assistant"]
 Search: TypeAlias = Literal["hybrid", "vector", "keyword"]
 StageName: TypeAlias = Literal["retrieve", "generate", "gateway"]  # the last one where a job was cancelled
-EventType: TypeAlias = Literal["retrieving", "passages", "generating", "token", "answer", "error"]
+EventType: TypeAlias = Literal["retrieving", "passages", "vectors", "generating", "token", "answer", "error"]
 FilterScalar: TypeAlias = str | int | float | bool
 FINAL: frozenset[str] = frozenset({"answer", "error"})  # event types after which a job says nothing more
 
@@ -35,11 +36,22 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 Filter: TypeAlias = dict[str, Condition]
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was said earlier in a conversation."""
+
+    role: Role
+    content: str
+
+
 class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A question on its way to retrieval; ``at_least`` holds freshness tokens.
 
+    ``history`` is what was said before, oldest first: a follow-up question is made one that stands alone.  With the
+    mode `embed` there is no question: ``texts`` are to be made vectors.
+
     ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
-    ``cache`` False neither reads nor fills a cache.
+    ``cache`` False neither reads nor fills a cache.  ``notify_stale``: who asked wants to know when a document behind
+    the answer changes.
     """
 
     question: str
@@ -49,8 +61,11 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
+    history: list[Turn] = []
+    texts: list[str] = []
     asked_at: int
 
 
@@ -88,7 +103,8 @@ class Lacking(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well.
 
-    ``cache`` is the question's.
+    ``cache`` is the question's.  ``question`` is what was searched for; ``standalone`` says it once more where that is
+    a follow-up question made one that stands alone.
     """
 
     question: str
@@ -98,7 +114,24 @@ class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     lacking: list[Lacking] = []
     timings: dict[str, float] = {}
     cache: bool = True
+    standalone: str | None = None
     asked_at: int
+
+
+class Embedded(msgspec.Struct, kw_only=True):
+    """Some of the vectors that were asked for, from the ``first`` on: little-endian float32 in base64."""
+
+    first: int
+    vectors: list[bytes]
+
+
+class Embedding(msgspec.Struct, kw_only=True):
+    """What made the vectors, how many there are, and how many tokens the texts had."""
+
+    model: str
+    dimension: int
+    count: int
+    tokens: int
 
 
 class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -117,7 +150,8 @@ class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A finished answer and its receipt: which versions, which generation, how old, in how much time.
 
-    ``cached`` says that ``model`` wrote the text a moment ago, to the same question and the same passages.
+    ``cached`` says that ``model`` wrote the text a moment ago, to the same question and the same passages, and
+    ``standalone`` to which question, where that is a follow-up question made one that stands alone.
     """
 
     text: str
@@ -125,6 +159,7 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     citations: list[Citation] = []
     model: str
     cached: bool = False
+    standalone: str | None = None
     generation: str
     documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered
     oldest_passage_seconds: float | None = None

@@ -84,6 +84,12 @@ RETRIEVALS = TopicSpec(
     readers=("generate",),
     retention_ms=DAY,
 )
+QUERIES_BATCH = replace(
+    QUERIES, name="queries.batch", purpose="Questions for which nobody waits: taken while no other waits."
+)
+RETRIEVALS_BATCH = replace(
+    RETRIEVALS, name="retrievals.batch", purpose="Their passages, taken while no other question waits for generation."
+)
 ANSWERS = TopicSpec(
     name="answers",
     purpose="Everything a job says: stages, passages, tokens, the answer. The job's memory until retention ends.",
@@ -124,12 +130,18 @@ SOURCES = TopicSpec(
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
+# Beside a stage's own topic: what waits while that has anything to do.
+BATCH = {QUERIES.name: QUERIES_BATCH, RETRIEVALS.name: RETRIEVALS_BATCH}
 # All that waits for a stage, by name: where it waits, and for which stage.
 QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
-    f"{stage}.retry": (spec, stage) for spec in RETRIES.values() for stage in spec.readers
+    f"{stage}.{kind}": (spec, stage)
+    for kind, specs in (("retry", RETRIES), ("batch", BATCH))
+    for spec in specs.values()
+    for stage in spec.readers
 }
 ALL: tuple[TopicSpec, ...] = (
     *LANES,
+    *BATCH.values(),
     INDEX_EVENTS,
     CONTROL,
     CANCELS,

@@ -5,7 +5,7 @@ Keys, behind ``<prefix>:hot:<generation>``:
 - ``:e:<key>``       the entry
 - ``:last``          ZSET key -> when it was filled (ms), which bounds their number
 - ``:d:<document>``  SET of the keys whose entries came of it: what an index event evicts
-- ``:l:<key>``       somebody fills it
+- ``:l:<key>``       somebody has claimed it, and fills it
 
 All but ``:last`` end by themselves.
 """
@@ -23,6 +23,11 @@ from runtime.settings import Settings
 from topics.identity import DocumentRef
 
 _PAGE = 500
+_CLAIM = """
+local value = redis.call('GET', KEYS[1])
+if value then return {value, 0} end
+return {false, redis.call('SET', KEYS[2], '1', 'PX', ARGV[1], 'NX') and 1 or 0}
+"""
 
 
 class RedisHotCache:
@@ -38,6 +43,7 @@ class RedisHotCache:
         """Connect lazily: a cache that is away must not keep a worker from starting."""
         if self._client is None:
             self._client = connect("cache", self._settings, text=False)
+            self._claim = self._client.register_script(_CLAIM)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -54,6 +60,7 @@ class RedisHotCache:
         async with calling(self._settings, "write an entry"):
             pipe = self._redis.pipeline(transaction=False)
             pipe.set(f"{self._own}:e:{key}", value, ex=ttl)
+            pipe.unlink(f"{self._own}:l:{key}")
             pipe.zadd(f"{self._own}:last", {key: now})
             pipe.zremrangebyscore(f"{self._own}:last", 0, now - ttl * 1000)
             pipe.zrange(f"{self._own}:last", 0, -(self._cache.entries + 1))
@@ -61,7 +68,7 @@ class RedisHotCache:
             for ref in documents:
                 pipe.sadd(self._document(ref), key)
                 pipe.expire(self._document(ref), ttl)
-            surplus = (await replies(pipe))[3]
+            surplus = (await replies(pipe))[4]
             if surplus:
                 await self._redis.unlink(*(f"{self._own}:e:{old.decode()}" for old in surplus))
 
@@ -91,9 +98,11 @@ class RedisHotCache:
                 gone += sum(b":e:" in key for key in keys)
         return gone
 
-    async def lease(self, key: str, seconds: float) -> bool:
-        async with calling(self._settings, "lease"):
-            return bool(await self._redis.set(f"{self._own}:l:{key}", b"1", px=int(seconds * 1000), nx=True))
+    async def claim(self, key: str, seconds: float) -> tuple[bytes | None, bool]:
+        async with calling(self._settings, "claim an entry"):
+            keys = [f"{self._own}:e:{key}", f"{self._own}:l:{key}"]
+            value, ours = await self._claim(keys=keys, args=[int(seconds * 1000)], client=self._redis)
+        return value, bool(ours)
 
     async def release(self, key: str) -> None:
         async with calling(self._settings, "release"):

@@ -14,7 +14,7 @@ class MemoryHotCache:
     def __init__(self, entries: int = 10_000, ttl: float = 300.0) -> None:
         self._most, self._ttl = entries, ttl
         self._entries: OrderedDict[str, tuple[float, bytes, frozenset[DocumentRef]]] = OrderedDict()
-        self._leases: dict[str, float] = {}
+        self._claims: dict[str, float] = {}
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -29,6 +29,7 @@ class MemoryHotCache:
     async def put(self, key: str, value: bytes, documents: Sequence[DocumentRef]) -> None:
         self._entries[key] = time.monotonic() + self._ttl, value, frozenset(documents)
         self._entries.move_to_end(key)
+        self._claims.pop(key, None)
         while len(self._entries) > self._most:
             self._entries.popitem(last=False)
 
@@ -47,14 +48,16 @@ class MemoryHotCache:
         self._entries.clear()
         return gone
 
-    async def lease(self, key: str, seconds: float) -> bool:
-        if self._leases.get(key, 0.0) > time.monotonic():
-            return False
-        self._leases[key] = time.monotonic() + seconds
-        return True
+    async def claim(self, key: str, seconds: float) -> tuple[bytes | None, bool]:
+        if (value := await self.get(key)) is not None:
+            return value, False
+        if self._claims.get(key, 0.0) > time.monotonic():
+            return None, False
+        self._claims[key] = time.monotonic() + seconds
+        return None, True
 
     async def release(self, key: str) -> None:
-        self._leases.pop(key, None)
+        self._claims.pop(key, None)
 
     async def state(self) -> HotState:
         return HotState(len(self._entries), sum(len(value) for _, value, _ in self._entries.values()))

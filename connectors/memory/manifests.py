@@ -173,6 +173,9 @@ class MemoryManifests:
     async def distrusted(self) -> str | None:
         return self._unaudited
 
+    async def standing(self) -> tuple[dict[tuple[int, int], int], str | None]:
+        return await self.watermarks(), self._unaudited
+
     async def trust(self, why: str) -> None:
         if self._unaudited == why:
             self._unaudited = None

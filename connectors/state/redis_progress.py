@@ -7,7 +7,9 @@
 - ``<generation>:refused:<token>``          why a version was refused, for a day
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from redis.asyncio.client import Pipeline
 
 from connectors.state import manifest_scripts as scripts
 from connectors.state.manifest_fields import encode, seen_of, waiting_of
@@ -63,14 +65,12 @@ class RedisProgress(RedisGeneration):
 
     async def watermarks(self) -> dict[tuple[int, int], int]:
         async with calling(self._settings, "read watermarks"):
-            (passed, deferred), _ = await self._from_whole_view(
-                lambda pipe: (pipe.hgetall(self._key("watermarks")), pipe.hkeys(self._key("deferred")))
-            )
-        marks = {}
-        for place, offset in passed.items():
-            epoch, _, partition = place.partition(".")
-            marks[int(epoch), int(partition)] = int(offset)
-        return below(marks, (Token.parse(entry.partition(" ")[0]) for entry in deferred))
+            (passed, deferred), _ = await self._from_whole_view(self._ask_watermarks)
+        return _watermarks(passed, deferred)
+
+    def _ask_watermarks(self, pipe: Pipeline) -> None:
+        pipe.hgetall(self._key("watermarks"))
+        pipe.hkeys(self._key("deferred"))
 
     async def distrust(self, why: str) -> None:
         async with calling(self._settings, "demand an audit"):
@@ -84,6 +84,15 @@ class RedisProgress(RedisGeneration):
             pipe.get(self._key("unaudited"))
             [why] = await replies(pipe)
             return str(why) if why else None
+
+    async def standing(self) -> tuple[dict[tuple[int, int], int], str | None]:
+        def ask(pipe: Pipeline) -> None:
+            self._ask_watermarks(pipe)
+            pipe.get(self._key("unaudited"))
+
+        async with calling(self._settings, "read watermarks and the last audit"):
+            (passed, deferred, why), _ = await self._from_whole_view(ask)
+        return _watermarks(passed, deferred), str(why) if why else None
 
     async def trust(self, why: str) -> None:
         async with calling(self._settings, "record an audit"):
@@ -101,3 +110,11 @@ class RedisProgress(RedisGeneration):
         async with calling(self._settings, "read refusals"):
             [texts], _ = await self._from_whole_view(lambda pipe: pipe.mget([self._refused(t) for t in tokens]))
         return {token: seen_of(text) for token, text in zip(tokens, texts, strict=True) if text}
+
+
+def _watermarks(passed: Mapping[str, str], deferred: Iterable[str]) -> dict[tuple[int, int], int]:
+    marks = {}
+    for place, offset in passed.items():
+        epoch, _, partition = place.partition(".")
+        marks[int(epoch), int(partition)] = int(offset)
+    return below(marks, (Token.parse(entry.partition(" ")[0]) for entry in deferred))

@@ -45,9 +45,8 @@ def worker_counts(user: Mapping[str, str]) -> dict[str, int]:
 
 
 def freshet_command() -> list[str]:
-    """The command line of this checkout, whether or not its script is installed."""
-    script = Path(sys.executable).parent / "freshet"
-    return [str(script)] if script.is_file() else [sys.executable, "-m", "cli"]
+    """The command line of this checkout, whatever is installed: run with its root as working directory."""
+    return [sys.executable, "-m", "cli"]
 
 
 def application_programs(ports: Ports, user: Mapping[str, str]) -> list[Program]:

@@ -68,6 +68,12 @@ class Queries(Branch):
     deadline: float = Field(30.0, gt=0, le=3600, description="Seconds that a question may take when it does not say.")
     max_question_chars: int = Field(4000, ge=1, description="Longest question.")
     in_flight: int = Field(16, ge=1, le=1024, description="Questions that a worker handles at once.")
+    batch_in_flight: int = Field(
+        2, ge=1, le=1024, description="Batch questions that a worker handles at once, beside those."
+    )
+    batch_deadline: float = Field(
+        600.0, gt=0, le=86400, description="Seconds that a batch question may take when it does not say."
+    )
     search_timeout: float = Field(
         0.5, gt=0, le=60, description="Longest wait for either search; then the other one answers alone, s."
     )
@@ -92,6 +98,17 @@ class Queries(Branch):
         description="Each retrieval worker keeps all manifests in memory too, about 3 KB for a document of 5 chunks,"
         " and answers from them while Redis is away.",
     )
+    history_turns: int = Field(10, ge=0, le=100, description="Most turns of a conversation sent along with a question.")
+    history_chars: int = Field(8000, ge=0, le=100_000, description="Most characters of them together.")
+    rewrite_timeout: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="Longest wait for the language model to make a follow-up question one that stands alone; then it is"
+        " joined with the question before, labelled, s.",
+    )
+    embed_texts: int = Field(64, ge=1, le=256, description="Most texts that may be embedded at once.")
+    embed_chars: int = Field(64_000, ge=1, le=128_000, description="Most characters of them together.")
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
 
 

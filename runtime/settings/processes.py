@@ -14,7 +14,17 @@ class Gateway(Branch):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     replica: int = Field(0, ge=0, description="Number of this gateway among its replicas.")
     replicas: int = Field(1, ge=1, description="How many gateways share the reply partitions.")
-    max_in_flight: int = Field(256, ge=1, description="Questions under way before 429.")
+    notify_stale_for: float = Field(
+        600.0, gt=0, le=86400, description="Seconds for which a question with `notify_stale` has its answer watched."
+    )
+    max_in_flight: int = Field(256, ge=1, description="Interactive questions under way before 429.")
+    max_batch: int = Field(1024, ge=1, description="Batch questions under way before 429.")
+    tenant_share: float = Field(
+        0.75, gt=0, le=1, description="Most of these that one tenant may have, where there are several."
+    )
+    max_queued: float = Field(
+        15.0, gt=0, description="429 for interactive questions while one has waited so long for a worker, s."
+    )
     api_key: SecretStr | None = Field(None, description="API key that `freshet ask` and other commands show it.")
 
 

@@ -51,6 +51,7 @@ class Generate:
             retrieval = decode_one(record.value or b"", record.headers, Retrieval)
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
+        metrics.queue_wait.labels("generate").observe(max(0.0, self._clock.now() - record.timestamp / 1000))
         passages = [p for p in retrieval.passages if self._answers(p)]
         cache = self._cache
         if cache is None or not (retrieval.cache and passages) or retrieval.degraded:
@@ -81,6 +82,7 @@ class Generate:
             for attempt in range(1, TRIES + 1):
                 teller = Teller(hop, "generate", self._clock)
                 if hop.expired(self._clock.now()):
+                    metrics.not_begun.labels("model").inc()
                     metrics.answers_total.labels("expired").inc()
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
                 await self._publish([teller.event("generating", {"model": model.name})])
@@ -161,6 +163,7 @@ class Generate:
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
             degraded=degraded,
             lacking=retrieval.lacking,
+            standalone=retrieval.standalone,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
 

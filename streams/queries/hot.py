@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import time
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -46,21 +45,14 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     marks: list[tuple[int, int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """``waited``: somebody may have filled it meanwhile, so a look is worth it.  ``ours``: others wait for us now."""
-
-    waited: bool
-    ours: bool
-
-
 class Hot(SpareCache):
     """Of a worker.  ``made_by`` tells apart all settings that passages depend on."""
 
     def __init__(self, cache: HotCache, made_by: str, ttl: float) -> None:
         super().__init__("hot cache", cache)
         self._made_by, self._ttl = made_by, ttl
-        self._filling: dict[str, asyncio.Event] = {}
+        self._filling: dict[str, asyncio.Event] = {}  # here
+        self._claimed: set[str] = set()  # among workers
         self._changed: set[DocumentRef] = set()
         self._ratio = 0.0
 
@@ -81,11 +73,52 @@ class Hot(SpareCache):
     async def find(self, key: str, hop: Hop, tokens: Sequence[Token], manifests: Reading) -> list[Passage] | None:
         """Passages that are as good as searched for now; None where there are none."""
         value = await self._try(lambda: self._cache.get(key))
-        if value is None:
-            self._count(hit=False)
-            return None
+        return None if value is None else await self._good(key, value, hop, tokens, manifests)
+
+    @contextlib.asynccontextmanager
+    async def turn(
+        self, key: str, hop: Hop, tokens: Sequence[Token], manifests: Reading, seconds: float
+    ) -> AsyncIterator[list[Passage] | None]:
+        """The same, and where there are none a turn at searching and keeping them.
+
+        While somebody else has the turn that is waited for, but not for long.
+        """
+        until = time.monotonic() + min(seconds, LEASE_SECONDS)
+        if (other := self._filling.get(key)) is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    await other.wait()
+            yield self._counted(await self.find(key, hop, tokens, manifests))
+            return
+        filled = self._filling[key] = asyncio.Event()
+        try:
+            yield self._counted(await self._claim(key, hop, tokens, manifests, until))
+        finally:
+            del self._filling[key]
+            filled.set()
+            if key in self._claimed:
+                self._claimed.discard(key)
+                await self._try(lambda: self._cache.release(key))
+
+    async def _claim(
+        self, key: str, hop: Hop, tokens: Sequence[Token], manifests: Reading, until: float
+    ) -> list[Passage] | None:
+        """The same among workers."""
+        while (answer := await self._try(lambda: self._cache.claim(key, LEASE_SECONDS))) is not None:
+            value, ours = answer
+            if value is not None and (good := await self._good(key, value, hop, tokens, manifests)) is not None:
+                return good
+            if ours:
+                self._claimed.add(key)
+            if value is not None or ours or time.monotonic() > until:
+                break
+            await asyncio.sleep(POLL)
+        return None
+
+    async def _good(
+        self, key: str, value: bytes, hop: Hop, tokens: Sequence[Token], manifests: Reading
+    ) -> list[Passage] | None:
         reason, passages = await self._check(value, hop, tokens, manifests)
-        self._count(hit=reason is None)
         if reason is None:
             return passages
         metrics.cache_refused.labels(reason).inc()
@@ -102,30 +135,8 @@ class Hot(SpareCache):
             return
         entry = Entry(passages=passages, marks=[(*place, offset) for place, offset in marks.items()])
         refs = list({DocumentRef(hop.tenant, passage.doc_id): None for passage in passages})
+        self._claimed.discard(key)  # it ends with this
         await self._try(lambda: self._cache.put(key, encode(entry), refs))
-
-    async def turn(self, key: str, seconds: float) -> "Turn":
-        """Wait while somebody else fills this key, but not for long."""
-        began = time.monotonic()
-        if (other := self._filling.get(key)) is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(seconds, LEASE_SECONDS)):
-                    await other.wait()
-            return Turn(waited=True, ours=False)
-        self._filling[key] = asyncio.Event()
-        waited = False
-        while await self._try(lambda: self._cache.lease(key, LEASE_SECONDS)) is False:
-            waited = True
-            if time.monotonic() - began > min(seconds, LEASE_SECONDS):
-                break
-            await asyncio.sleep(POLL)
-        return Turn(waited, ours=True)
-
-    async def done(self, key: str, turn: "Turn") -> None:
-        """It is filled, or will not be."""
-        if turn.ours:
-            self._filling.pop(key).set()
-            await self._try(lambda: self._cache.release(key))
 
     def announced(self, events: Sequence[Announced]) -> None:
         """What the worker's tail has learnt: entries of what changed lately are of no use any more."""
@@ -141,10 +152,12 @@ class Hot(SpareCache):
             if changed:
                 metrics.cache_evicted.inc(await self._try(partial(self._cache.evict, changed)) or 0)
 
-    def _count(self, *, hit: bool) -> None:
+    def _counted(self, passages: list[Passage] | None) -> list[Passage] | None:
+        hit = passages is not None
         (metrics.cache_hits if hit else metrics.cache_misses).labels(TIER).inc()
         self._ratio += (hit - self._ratio) / RATIO_OVER
         metrics.cache_hit_ratio.set(self._ratio)
+        return passages
 
     async def _check(
         self, value: bytes, hop: Hop, tokens: Sequence[Token], manifests: Reading

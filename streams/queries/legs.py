@@ -13,7 +13,9 @@ from connectors.errors import ConnectorError, Transient
 from connectors.ports import Encoder, Hit, Vectors, VectorStore
 from connectors.search_ports import KeywordIndex
 from runtime import metrics
+from runtime.clock import Clock
 from streams.queries.breaker import Breaker
+from streams.queries.deadline import in_time
 from streams.queries.laps import Laps
 from topics.headers import Hop
 from topics.identity import DEFAULT_TENANT
@@ -28,10 +30,16 @@ class Asked:
 
     question: Question
     hop: Hop
-    seconds: float  # that each search may take
+    most: float  # seconds that each search may take
     laps: Laps
+    clock: Clock
     vector: Vectors | None = None
     degraded: dict[str, None] = field(default_factory=dict)  # in the order in which it happened
+
+    def begin(self, step: str) -> float:
+        """Seconds that a step may take; raises :class:`~streams.queries.deadline.Late` where there are none left."""
+        in_time(self.hop, self.clock, step)
+        return min(self.most, self.hop.remaining(self.clock.now()))
 
     @property
     def legs(self) -> tuple[str, ...]:
@@ -85,19 +93,21 @@ class Legs:
         async def search() -> list[Hit]:
             return await self._store.search(hop.tenant, vector, limit, hop.principals, question.filter)
 
+        seconds = asked.begin("search")
         with asked.laps.taking("search"):
-            return await self.breaker.call(search, asked.seconds)
+            return await self.breaker.call(search, seconds)
 
     async def _vector(self, asked: Asked) -> Vectors:
         if asked.vector is None:
             if self.breaker.open:
                 raise Transient("vector store is away", reason="unavailable")  # no need to encode
+            seconds = asked.begin("encode")
             with asked.laps.taking("encode"):
                 try:
-                    async with asyncio.timeout(asked.seconds):
+                    async with asyncio.timeout(seconds):
                         asked.vector = (await self._encoder.encode([asked.question.question]))[0]
                 except TimeoutError:
-                    raise Transient(f"no vector within {asked.seconds:g} s", reason="timeout") from None
+                    raise Transient(f"no vector within {seconds:g} s", reason="timeout") from None
         return asked.vector
 
     async def _by_keyword(self, asked: Asked, limit: int) -> list[Hit]:
@@ -105,14 +115,15 @@ class Legs:
         question, hop = asked.question, asked.hop
         if not self._keywords.state().whole:
             asked.degraded["keyword-catching-up"] = None
+        seconds = asked.begin("keyword")
         with asked.laps.taking("keyword"):
             try:
-                async with asyncio.timeout(asked.seconds):
+                async with asyncio.timeout(seconds):
                     return await self._keywords.search(
                         hop.tenant, question.question, limit, hop.principals, question.filter
                     )
             except TimeoutError:
-                raise Transient(f"no hits by keyword within {asked.seconds:g} s", reason="timeout") from None
+                raise Transient(f"no hits by keyword within {seconds:g} s", reason="timeout") from None
 
     async def _probe(self) -> None:
         await self._store.open()

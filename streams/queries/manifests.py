@@ -108,9 +108,9 @@ class Reading:
         """As :meth:`connectors.ports.ManifestStore.watermarks`."""
         return await self._ask(lambda store: store.watermarks())
 
-    async def distrusted(self) -> str | None:
-        """As :meth:`connectors.ports.ManifestStore.distrusted`, of which the log knows nothing."""
-        return await self._ask(lambda store: store.distrusted())
+    async def standing(self) -> tuple[dict[tuple[int, int], int], str | None]:
+        """As :meth:`connectors.ports.ManifestStore.standing`; the log knows nothing of audits."""
+        return await self._ask(lambda store: store.standing())
 
     async def refusals(self, tokens: Sequence[Token]) -> dict[Token, LastSeen]:
         """As :meth:`connectors.ports.ManifestStore.refusals`."""

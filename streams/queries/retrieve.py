@@ -1,7 +1,8 @@
 """Find passages for a question.
 
-Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Rejects what is
-not a question.  Repeating is harmless: nothing is stored, and readers follow the attempt that began last.
+Reads ``queries``.  Writes ``retrievals``, or for a question that wants passages only, the answer.  Texts to be embedded
+come the same way, since the encoder is here.  Rejects what is not a question.  Repeating is harmless: nothing is
+stored, and readers follow the attempt that began last.
 """
 
 import asyncio
@@ -14,11 +15,14 @@ from runtime import metrics
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
+from streams.queries.condense import Condense
+from streams.queries.deadline import Late, in_time
 from streams.queries.events import Teller
 from streams.queries.hot import Hot
 from streams.queries.laps import Laps
 from streams.queries.manifests import Manifests, Reading
 from streams.queries.search import Found, Search
+from streams.queries.vectors import Vectors
 from topics import registry
 from topics.codec import DecodeError, decode_one, encode, schema_header
 from topics.documents import LastSeen
@@ -42,8 +46,11 @@ class Retrieve:
         publish: Publish,
         clock: Clock,
         hot: Hot | None = None,
+        condense: Condense | None = None,
+        vectors: Vectors | None = None,
     ) -> None:
-        self._hot = hot
+        self._hot, self._vectors = hot, vectors
+        self._condense = condense or Condense(settings, None, clock)
         self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
 
@@ -56,10 +63,21 @@ class Retrieve:
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
         teller = Teller(hop, "retrieve", self._clock)
-        if hop.expired(self._clock.now()):
-            metrics.answers_total.labels("expired").inc()
-            return Emit([teller.error("expired", "the deadline passed before retrieval began")])
         timings = {"queued": self._clock.now() * 1000 - question.asked_at}
+        metrics.queue_wait.labels("retrieve").observe(timings["queued"] / 1000)
+        try:
+            in_time(hop, self._clock, "retrieval")
+            if question.mode == "embed":
+                return await self._embed(question, hop, teller)
+            return Emit(await self._answer(question, hop, tokens, timings, teller, record.partition))
+        except Late as late:
+            metrics.answers_total.labels("expired").inc()
+            return Emit([teller.error("expired", str(late))])
+
+    async def _answer(
+        self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float], teller: Teller,
+        partition: int,
+    ) -> list[Output]:  # fmt: skip
         announced = asyncio.ensure_future(self._publish([teller.event("retrieving")]))
         try:
             started = time.perf_counter()
@@ -68,11 +86,13 @@ class Retrieve:
         except ConnectorError as error:
             metrics.retrieval_errors.labels(error.reason).inc()
             await announced
-            return Emit([teller.error("unavailable", f"retrieval is not possible right now: {error}")])
+            in_time(hop, self._clock, "an answer")  # then that is why
+            return [teller.error("unavailable", f"retrieval is not possible right now: {error}")]
         finally:
             await asyncio.gather(announced, return_exceptions=True)
         await announced  # an outage of the broker pauses the stage like any other
-        return Emit(self._outputs(question, hop, teller, retrieval, record.partition))
+        in_time(hop, self._clock, "generation" if question.mode == "answer" else "an answer")
+        return self._outputs(question, hop, teller, retrieval, partition)
 
     def _outputs(
         self, question: Question, hop: Hop, teller: Teller, retrieval: Retrieval, partition: int
@@ -82,22 +102,29 @@ class Retrieve:
             return [teller.event("answer", {"retrieval": msgspec.to_builtins(retrieval)})]
         passages = teller.event("passages", {"passages": msgspec.to_builtins(retrieval.passages)})
         headers = {**hop.headers(), **schema_header(retrieval)}
-        return [passages, Output(registry.RETRIEVALS, hop.job_id.encode(), encode(retrieval), partition, headers)]
+        next_ = registry.RETRIEVALS_BATCH if hop.priority == "batch" else registry.RETRIEVALS
+        return [passages, Output(next_, hop.job_id.encode(), encode(retrieval), partition, headers)]
 
     async def _retrieve(
         self, question: Question, hop: Hop, tokens: list[Token], timings: dict[str, float]
     ) -> Retrieval:
         laps, manifests = Laps(timings), self._manifests.reading()
+        typed, unresolved = question, list[str]()
+        if question.history:
+            with laps.taking("condense"):
+                question, unresolved = await self._condense(question, hop)
         lacking = await self._wait_for(tokens, hop, manifests)
+        marks, distrust = await manifests.standing()  # before the search: what it finds is at least as new
         laps.lap("freshness")
-        distrust = await manifests.distrusted()
-        found = await self._find(question, hop, tokens, manifests, laps, keep=not lacking and distrust is None)
+        keep = marks if not lacking and distrust is None else None
+        found = await self._find(question, hop, tokens, manifests, laps, keep)
         metrics.served_passages.inc(len(found.passages))
         return Retrieval(
             question=question.question,
             passages=found.passages,
             generation=self._generation,
             degraded=[
+                *unresolved,
                 *manifests.degraded,
                 *(f"{each.status}:{each.token}" for each in lacking),
                 *found.degraded,
@@ -106,38 +133,53 @@ class Retrieve:
             lacking=lacking,
             timings=timings,
             cache=question.cache,
+            standalone=question.question if question.question != typed.question else None,
             asked_at=question.asked_at,
         )
 
+    async def _embed(self, question: Question, hop: Hop, teller: Teller) -> Outcome:
+        if self._vectors is None:
+            return Emit([teller.error("unavailable", "nothing is embedded here")])
+        await self._publish([teller.event("retrieving")])
+        try:
+            async for some in self._vectors.of(question.texts):
+                if hop.expired(self._clock.now()):
+                    metrics.answers_total.labels("expired").inc()
+                    return Emit([teller.error("expired", "the deadline passed before all vectors were there")])
+                await self._publish([teller.event("vectors", msgspec.to_builtins(some))])
+        except ConnectorError as error:
+            metrics.retrieval_errors.labels(error.reason).inc()
+            return Emit([teller.error("unavailable", f"nothing can be embedded right now: {error}")])
+        metrics.answers_total.labels("embedded").inc()
+        return Emit([teller.event("answer", {"embedding": msgspec.to_builtins(self._vectors.receipt(question.texts))})])
+
     async def _find(
-        self, question: Question, hop: Hop, tokens: list[Token], manifests: Reading, laps: Laps, *, keep: bool
+        self,
+        question: Question,
+        hop: Hop,
+        tokens: list[Token],
+        manifests: Reading,
+        laps: Laps,
+        marks: dict[tuple[int, int], int] | None,
     ) -> Found:
-        """From the cache, or by a search whose passages are then kept, if ``keep`` and if all was well."""
+        """From the cache, or by a search whose passages are then kept with these ``marks`` if all was well."""
         hot = self._hot
-        if hot is None or not question.cache or not keep:
+        if hot is None or not question.cache or marks is None:
             return await self._search.find(question, hop, manifests, laps)
         key = hot.key(question, hop)
-        with laps.taking("cache"):
-            passages = await hot.find(key, hop, tokens, manifests)
-        if passages is not None:
-            return Found(passages)
-        with laps.taking("cache"):
-            turn = await hot.turn(key, hop.remaining(self._clock.now()) / 2)
-        try:
-            if turn.waited and (passages := await hot.find(key, hop, tokens, manifests)) is not None:
+        async with hot.turn(key, hop, tokens, manifests, hop.remaining(self._clock.now()) / 2) as passages:
+            laps.lap("cache")
+            if passages is not None:
                 return Found(passages)
-            marks = await manifests.watermarks()  # before the search: what it finds is at least as new
-            found = await self._search.find(question, hop, manifests, laps)
+            try:
+                found = await self._search.find(question, hop, manifests, laps)
+            except ConnectorError:
+                if (passages := await hot.find(key, hop, (), manifests)) is None:
+                    raise
+                return Found(passages, [CACHED])
             if not found.degraded and not manifests.degraded:
                 await hot.keep(key, hop, found.passages, marks)
             return found
-        except ConnectorError:
-            passages = await hot.find(key, hop, (), manifests)
-            if passages is None:
-                raise
-            return Found(passages, [CACHED])
-        finally:
-            await hot.done(key, turn)
 
     async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
         """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""

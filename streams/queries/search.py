@@ -76,7 +76,7 @@ class Search:
         A document that flipped after the search began shows what it kept, and not yet what is new: half a version.
         Hits that do not count are garbage that clean-up has yet to delete, or lost to flips: worth a few more searches.
         """
-        asked = Asked(question, hop, min(self._settings.search_timeout, hop.remaining(self._clock.now())), laps)
+        asked = Asked(question, hop, self._settings.search_timeout, laps, self._clock)
         limit, looks = question.k * OVERFETCH, 0
         if self._rerank is not None and question.rerank:
             limit = max(limit, self._rerank.candidates)

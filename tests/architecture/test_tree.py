@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "deploy": set(),
     "cli": set(ROOMS) - {"tests"},
     "bench": set(ROOMS) - {"tests", "chaos"},
-    "chaos": {"topics", "runtime", "deploy"},
+    "chaos": {"topics", "runtime", "deploy", "bench"},
     "tests": set(ROOMS),
 }
 # A worker with a fault built in is a worker.

@@ -18,11 +18,13 @@ from streams.documents.embed import Embed
 from streams.documents.formats.readers import Readers
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
+from streams.queries.condense import Condense
 from streams.queries.generate import Generate
 from streams.queries.legs import Legs
 from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
 from streams.queries.search import Search
+from streams.queries.vectors import Vectors
 from topics import registry
 from topics.codec import decode, encode
 from topics.control import Epoch
@@ -64,8 +66,9 @@ class Lanes:
         self.legs = Legs(self.encoder, self.store, None)
         search = Search(self.settings.queries, documents.stale_after, self.legs, self.clock)
         self.retrieve = Retrieve(
-            self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock
-        )
+            self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock,
+            condense=Condense(self.settings.queries, None, self.clock), vectors=Vectors(self.encoder, count_words),
+        )  # fmt: skip
         self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
 
     def known(self, epochs: Epochs) -> None:
@@ -138,13 +141,13 @@ class Lanes:
 
     async def ask(
         self, question: str, *, seconds: float = 10.0, tenant: str = "default", principals: Sequence[str] = (),
-        **fields: Any,
+        deadline: float | None = None, **fields: Any,
     ) -> list[AnswerEvent]:  # fmt: skip
-        """Ask and run both query stages; every event of the job."""
+        """Ask and run both query stages; every event of the job.  ``deadline`` is by the clock of the stages."""
         now = time.time()
         job = mint_job_id(0)
         hop = Hop(
-            job_id=job, deadline=int((now + seconds) * 1000), reply_partition=0, tenant=tenant,
+            job_id=job, deadline=int((deadline or now + seconds) * 1000), reply_partition=0, tenant=tenant,
             principals=list(principals),
         )  # fmt: skip
         body = encode(Question(question=question, asked_at=int(now * 1000), **fields))

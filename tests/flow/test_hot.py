@@ -130,7 +130,7 @@ async def test_a_cache_that_is_away_costs_nothing_but_a_search(rig: Worker, monk
 
     hot = rig.lanes.retrieve._hot
     assert hot is not None
-    for name in ("get", "put", "lease", "release", "drop"):
+    for name in ("get", "put", "claim", "release", "drop"):
         monkeypatch.setattr(hot._cache, name, hang)
     for _ in range(3):
         found = await rig.retrieve("red pump")

@@ -27,7 +27,9 @@ def manifests() -> MemoryManifests:
 @pytest.fixture
 def door() -> Settings:
     """Settings of the application; `settings` are those of the real servers."""
-    return door_settings(TENANTS="default,acme", MAX_DOCUMENT_BYTES="4096", GATEWAY_MAX_IN_FLIGHT="4")
+    return door_settings(
+        TENANTS="default,acme", MAX_DOCUMENT_BYTES="4096", GATEWAY_MAX_IN_FLIGHT="4", GATEWAY_TENANT_SHARE="1"
+    )
 
 
 @pytest.fixture

@@ -31,6 +31,6 @@ class EditionContract:
         await manifests.distrust("first")
         await manifests.distrust("second")
         await manifests.trust("first")
-        assert await manifests.distrusted() == "second"
+        assert await manifests.distrusted() == "second" == (await manifests.standing())[1]
         await manifests.trust("second")
         assert await manifests.distrusted() is None

@@ -50,10 +50,20 @@ class HotContract:
         assert (await cache.purge(), await cache.get("k")) == (2, None)
         assert await cache.purge(everywhere=True) == 0
 
-    async def test_one_holds_a_lease(self, cache: HotCache) -> None:
+    async def test_one_has_the_claim(self, cache: HotCache) -> None:
         """Until it is given back, or has ended."""
-        assert await cache.lease("k", 0.1) and not await cache.lease("k", 0.1) and await cache.lease("l", 5)
+        assert await cache.claim("k", 0.1) == (None, True)
+        assert await cache.claim("k", 0.1) == (None, False)
+        assert await cache.claim("l", 5) == (None, True)
         await cache.release("l")
-        assert await cache.lease("l", 5)
+        assert await cache.claim("l", 5) == (None, True)
         await asyncio.sleep(0.15)
-        assert await cache.lease("k", 0.1)
+        assert await cache.claim("k", 0.1) == (None, True)
+
+    async def test_what_is_filled_is_not_claimed(self, cache: HotCache) -> None:
+        """Who comes second gets the entry; and once that is dropped, the claim, which ended with the filling."""
+        assert await cache.claim("k", 60) == (None, True)
+        await cache.put("k", b"1", [A])
+        assert await cache.claim("k", 60) == (b"1", False)
+        await cache.drop("k")
+        assert await cache.claim("k", 60) == (None, True)

@@ -63,6 +63,7 @@ class ViewContract:
             (lambda: manifests.page("acme", None, 10), []),
             (lambda: manifests.pending([REF]), [None]),
             (lambda: manifests.watermarks(), {}),
+            (lambda: manifests.standing(), ({}, None)),
             (lambda: manifests.refusals([Token(1, 0, 1)]), {}),
             (lambda: manifests.flip([flip(1)]), [True]),
         ]
@@ -204,7 +205,7 @@ class ViewContract:
         await view.apply(in_order(event(5, "c5"), refusal(9), old))
         await view.apply(in_order(event(12, "c2", ref=OTHER), event(11, "c1", ref=OTHER), partition=2))
         assert await self.whole(view)
-        assert await manifests.watermarks() == {(1, 0): 9, (1, 2): 12}
+        assert await manifests.watermarks() == {(1, 0): 9, (1, 2): 12} == (await manifests.standing())[0]
         found = await manifests.refusals([Token(1, 0, 9), Token(1, 0, 3), Token(1, 0, 5)])
         assert {token: seen.reason for token, seen in found.items()} == {Token(1, 0, 9): "no text"}
         [manifest] = await manifests.status([REF])

@@ -1,0 +1,262 @@
+"""Three times as many questions as can be answered, for a minute: those taken in are answered in time, the others are
+told at once, nothing is lost, nothing grows, and as much is answered as at the peak.
+
+Finds the peak in closed loop, then asks in open loop, from a process of its own, and records every question.  With
+`--paced` answers are written by an endpoint that writes 50 tokens a second for each, and the peak is its.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean, quantiles
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.http_client import Connection
+from bench.paces import closed, opened
+from chaos.pages import Editor, questions_of, repository_pages
+from chaos.workers import end
+from deploy.local.own_stack import OwnStack, own_stack
+from deploy.local.programs import ROOT
+
+PORT_BASE = "18900"
+GROWERS = ("gateway", "retrieve", "generate")
+MOST_GROWN = 1.1  # memory at the end, as times that at second 10
+LEAST_GOODPUT = 0.9  # of the peak
+REFUSED_MS = 50.0
+SETTLED = 10.0  # seconds into the overload from which memory and goodput count
+CLIENTS = (16, 48)
+GRACE = 1.0  # seconds behind the deadline in which the gateway may yet tell of it
+console = Console(highlight=False)
+
+
+@dataclass
+class Asked:
+    """One question; ``at`` counts from the begin of its phase.  ``state`` is the job's, where it was taken in."""
+
+    at: float
+    took: float
+    status: int
+    state: str = ""
+    cause: str = ""
+    retry_after: float = 0.0
+
+
+@dataclass
+class Overload:
+    """What happened: answers a second at the peak, each question of the overload, memory by (second, program)."""
+
+    peak: float
+    rate: float
+    seconds: float
+    deadline: float
+    asked: list[Asked] = field(default_factory=list)
+    memory: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+
+    def answered(self) -> list[Asked]:
+        """Those that got their answer."""
+        return [one for one in self.asked if one.state == "done"]
+
+    def refused(self) -> list[Asked]:
+        """Those that were not taken in."""
+        return [one for one in self.asked if one.status == 429]
+
+    @property
+    def goodput(self) -> float:
+        """Answers a second, once it has settled."""
+        ends = [one.at + one.took for one in self.answered()]
+        return sum(SETTLED <= at < self.seconds for at in ends) / (self.seconds - SETTLED)
+
+    def grown(self) -> dict[str, float]:
+        """Memory in the last seconds as times that at second 10."""
+        found = {}
+        for name in self.memory[0][1] if self.memory else ():
+            first = [sample[name] for at, sample in self.memory if SETTLED - 2 <= at < SETTLED + 2]
+            last = [sample[name] for at, sample in self.memory if self.seconds - 4 <= at < self.seconds]
+            found[name] = mean(last) / mean(first)
+        return found
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Exit status: 0 when every promise held, 1 when not."""
+    parser = argparse.ArgumentParser(prog="python -m chaos overload", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="length of the overload (default 60)")
+    parser.add_argument("--factor", type=float, default=3, help="times the peak (default 3)")
+    parser.add_argument("--deadline", type=float, default=5, help="of each question, in seconds (default 5)")
+    parser.add_argument("--peak-seconds", type=float, default=10, help="of each look for the peak (default 10)")
+    parser.add_argument("--paced", action="store_true", help="answers by a paced endpoint in place of quotes")
+    parser.add_argument("--out", type=Path, default=ROOT / ".freshet" / "chaos-reports" / "overload")
+    options = parser.parse_args(arguments)
+    base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
+    with ExitStack() as opened_:
+        settings = {"FRESHET_PREFIX": f"l{int(time.time()):x}"}
+        if options.paced:
+            settings |= opened_.enter_context(paced(int(base) + 90))
+        stack = opened_.enter_context(own_stack("chaos", base, settings))
+        found = _drive(stack, options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "overload.json").write_text(json.dumps(asdict(found)))
+    broken = judge(found)
+    _report(found, broken, options.out)
+    return 1 if broken else 0
+
+
+@contextmanager
+def paced(port: int, *options: str) -> Iterator[Mapping[str, str]]:
+    """A paced endpoint in a process of its own; gives the settings that answers come from it by."""
+    child = subprocess.Popen([sys.executable, "-m", "chaos.paced", "--port", str(port), *options], cwd=ROOT)
+    try:
+        until = time.monotonic() + 20
+        while True:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/control", timeout=1).raise_for_status()
+                break
+            except httpx.HTTPError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+        yield {"FRESHET_LLM_URL": f"http://127.0.0.1:{port}/v1", "FRESHET_LLM_MODEL": "paced"}
+    finally:
+        end(child, 5)
+
+
+def _drive(stack: OwnStack, options: argparse.Namespace) -> Overload:
+    pages = repository_pages()
+
+    async def publish() -> None:
+        async with httpx.AsyncClient(base_url=stack.door, timeout=30) as http:
+            await Editor(http, pages).publish_all()
+
+    asyncio.run(publish())
+    questions = questions_of(pages)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+
+        def flood(seconds: float, clients: int = 0, rate: float = 0.0) -> list[Asked]:
+            return pool.submit(ask_all, stack.door, questions, seconds, options.deadline, clients, rate).result()
+
+        flood(options.peak_seconds / 2, clients=8)  # warm
+        peaks = []
+        for clients in CLIENTS:
+            done = [one for one in flood(options.peak_seconds, clients=clients) if one.state == "done"]
+            peaks.append(len(done) / options.peak_seconds)
+            console.print(f"{clients} clients: {peaks[-1]:.1f} answers a second")
+        found = Overload(max(peaks), max(peaks) * options.factor, options.seconds, options.deadline)
+        console.print(f"overload: {found.rate:.0f} questions a second for {found.seconds:g} s")
+        with memory_of(stack, found.memory):
+            found.asked = flood(options.seconds, rate=found.rate)
+    return found
+
+
+@contextmanager
+def memory_of(stack: OwnStack, samples: list[tuple[float, dict[str, int]]]) -> Iterator[None]:
+    """Sample the resident memory of those that might grow, once a second."""
+    processes = {name: psutil.Process(pid) for name in GROWERS if (pid := stack.pid(name))}
+    over, began = threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            samples.append((time.monotonic() - began, {n: p.memory_info().rss for n, p in processes.items()}))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def ask_all(
+    door: str, questions: Sequence[str], seconds: float, deadline: float, clients: int, rate: float
+) -> list[Asked]:
+    """One phase, in the process that asks."""
+    return uvloop.run(_ask_all(door, questions, seconds, deadline, clients, rate))
+
+
+async def _ask_all(
+    door: str, questions: Sequence[str], seconds: float, deadline: float, clients: int, rate: float
+) -> list[Asked]:
+    place, asked = urlsplit(door), list[Asked]()
+    free: list[Connection] = []
+    began = time.monotonic()
+    headers = f"Prefer: wait={deadline + GRACE + 5:.0f}\r\n"
+
+    async def ask(question: str) -> bytes:
+        connection = free.pop() if free else Connection(str(place.hostname), int(place.port or 80))
+        body = {"question": question, "timeout": deadline, "cache": False, "k": 3}
+        at = time.monotonic()
+        status, content = await connection.post("/v1/queries", json.dumps(body).encode(), headers)
+        took = time.monotonic() - at
+        free.append(connection)
+        one = Asked(at - began, took, status)
+        if status == 429:
+            told = json.loads(content)
+            one.cause, one.retry_after = told["cause"], told["retry_after"]
+        elif status in (200, 202):
+            one.state = json.loads(content)["state"]
+        asked.append(one)
+        return b""
+
+    draw = random.Random(7)
+    endless = iter(lambda: draw.choice(questions), None)
+    taken = await (closed(ask, endless, clients, seconds) if clients else opened(ask, endless, rate, seconds, 7))
+    asked += [Asked(0.0, 0.0, 0, state=error) for error in taken.errors]
+    for connection in free:
+        connection.close()
+    return asked
+
+
+def judge(found: Overload) -> list[str]:
+    """What was promised and not kept."""
+    broken = []
+    others = Counter(f"{one.status} {one.state}" for one in found.asked if one.status != 429 and one.state != "done")
+    if others:
+        broken.append(f"neither answered nor refused: {dict(others)}")
+    if late := [one.took for one in found.answered() if one.took > found.deadline + GRACE]:
+        broken.append(f"{len(late)} answers came behind their deadline, the last after {max(late):.1f} s")
+    refused = found.refused()
+    if not refused:
+        broken.append("nobody was refused: this was no overload")
+    if slow := [one.took * 1000 for one in refused if one.took * 1000 > REFUSED_MS]:
+        broken.append(f"{len(slow)} of {len(refused)} were refused after more than 50 ms, one after {max(slow):.0f} ms")
+    if early := sum(one.retry_after < 1 for one in refused):
+        broken.append(f"{early} were told to come again in less than a second")
+    if found.goodput < LEAST_GOODPUT * found.peak:
+        broken.append(f"{found.goodput:.1f} answers a second under overload, {found.peak:.1f} at the peak")
+    for name, times in found.grown().items():
+        if times > MOST_GROWN:
+            broken.append(f"{name} has {times:.2f} times its memory at second {SETTLED:g}")
+    return broken
+
+
+def _report(found: Overload, broken: Sequence[str], out: Path) -> None:
+    table = Table("", "questions", "p50 ms", "p99 ms", "most ms", title=f"{found.rate:.0f} questions a second")
+    for name, those in (("answered", found.answered()), ("refused", found.refused())):
+        times = [one.took * 1000 for one in those]
+        cuts = quantiles(times, n=100) if len(times) > 1 else [0.0] * 99
+        table.add_row(name, str(len(those)), f"{cuts[49]:.1f}", f"{cuts[98]:.1f}", f"{max(times, default=0):.1f}")
+    console.print(table)
+    console.print(f"peak {found.peak:.1f}, under overload {found.goodput:.1f} answers a second")
+    console.print(f"refused for: {dict(Counter(one.cause for one in found.refused()))}")
+    console.print("memory, end / second 10: " + ", ".join(f"{n} {t:.3f}" for n, t in found.grown().items()))
+    for text in broken:
+        console.print(f"  [red]broken[/red] {text}")
+    console.print(f"history: {out}")
