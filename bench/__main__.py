@@ -16,6 +16,7 @@ BENCHMARKS = {
     "quality": "Recall, MRR and nDCG of every way of searching on those questions, by `freshet eval`.",
     "wakeup": "A retrieval worker killed with -9 on a full library: seconds until it answers, each way of searching.",
     "replay": "The log read again from its beginning, three times: nothing written, nothing encoded.",
+    "tracing": "What traces cost a lane: processor time a record, off, a share, all; beside another checkout.",
     "recovery": "Each worker killed with -9 while documents come in: nothing lost, time to the next record.",
 }
 

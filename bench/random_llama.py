@@ -5,11 +5,17 @@ It says nothing, as fast as a trained one would: `python -m bench.random_llama F
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench import corpus
 from bench.random_model import word_pieces
 
-SHAPE = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3}
+SHAPE: dict[str, Any] = {
+    "hidden_size": 576,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+}
 WINDOW = 4096
 _TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
 
@@ -24,11 +30,15 @@ def make(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=WINDOW, **tokens)  # type: ignore[no-untyped-call]
     tokenizer.chat_template = _TEMPLATE
     torch.manual_seed(1)
-    ids = {
+    ids: dict[str, Any] = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(tokens[f"{name}_token"]) for name in ("bos", "eos", "pad")
     }
     shape = LlamaConfig(  # type: ignore[call-arg]
-        vocab_size=len(tokenizer), intermediate_size=1536, max_position_embeddings=WINDOW, **SHAPE, **ids
+        vocab_size=len(tokenizer),
+        intermediate_size=1536,
+        max_position_embeddings=WINDOW,
+        **SHAPE,
+        **ids,
     )
     LlamaForCausalLM(shape).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)

@@ -3,6 +3,7 @@
 On a stack of its own, through the public door, caches on.  Judged from the recorded history: a question that began
 after a version was known to be visible must not show an older one, whoever asks; one that asks for a token must see
 it; what is new is there after the time to live.  And the cache must have answered often enough to be worth judging.
+With ``--edge`` everyone's questions go through Varnish, whose copies may be behind for as long as purging takes.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from chaos.checks import Violation, judge
+from chaos.checks import NO_EDGE, Violation, judge
 from chaos.documents import Author
+from chaos.edge import LEAST_HITS as LEAST_COPIES
+from chaos.edge import RULES, Copies, edge_before
 from chaos.history import History
 from chaos.repeats import DOC_IDS, Repeats
 from chaos.traffic import Traffic
@@ -74,27 +77,39 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--ttl", type=int, default=15, help="seconds that an entry is kept (default 15)")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--retriever", help="command to run in place of the retrieve worker, e.g. a broken one")
+    parser.add_argument("--edge", action="store_true", help="with Varnish before the stack")
+    parser.add_argument("--purger", help="command to run in place of the purge worker, e.g. a broken one")
     parser.add_argument("--out", type=Path, default=ROOT / ".freshet" / "chaos-reports" / "cache")
     options = parser.parse_args(arguments)
     console.print(f"seed {options.seed}")
     settings = {"FRESHET_PREFIX": f"k{int(time.time()):x}", "FRESHET_CACHE_TTL": str(options.ttl)}
-    with own_stack("chaos", os.environ.get("FRESHET_PORT_BASE", PORT_BASE), settings) as stack:
-        own = in_place_of("retrieve", shlex.split(options.retriever), stack) if options.retriever else nullcontext()
-        with own:
-            history, counts = asyncio.run(_drive(stack, options))
+    base, edge = os.environ.get("FRESHET_PORT_BASE", PORT_BASE), None
+    with ExitStack() as running:
+        if options.edge:
+            edge, told = running.enter_context(edge_before(base, options.out / "varnish"))
+            settings |= told
+        stack = running.enter_context(own_stack("chaos", base, settings))
+        for name, command in (("retrieve", options.retriever), ("purge", options.purger)):
+            if command:
+                running.enter_context(in_place_of(name, shlex.split(command), stack))
+        history, counts = asyncio.run(_drive(stack, options, edge))
     history.save(options.out)
     (options.out / "counts.json").write_text(json.dumps(asdict(counts)))
-    violations = judge(history, options.ttl)
-    broken = promises(history, violations, counts)
-    _report(history, violations, counts, broken)
+    violations = judge(history, options.ttl, RULES if edge else NO_EDGE)
+    copies = Copies.of(history) if edge else None
+    broken = promises(history, violations, counts, copies)
+    _report(history, violations, counts, copies, broken)
     console.print(f"history: {options.out}")
     return 1 if broken else 0
 
 
-async def _drive(stack: OwnStack, options: argparse.Namespace) -> tuple[History, Counts]:
+async def _drive(stack: OwnStack, options: argparse.Namespace, edge: str | None) -> tuple[History, Counts]:
     history, author = History(), Author(options.seed, DOC_IDS, ["ann", "bob"])
-    async with httpx.AsyncClient(base_url=stack.door, timeout=15) as http:
-        traffic = Traffic(http, history, author, options.seed)
+    async with (
+        httpx.AsyncClient(base_url=stack.door, timeout=15) as http,
+        httpx.AsyncClient(base_url=edge, timeout=15) if edge else nullcontext() as through,
+    ):
+        traffic = Traffic(http, history, author, options.seed, through)
         repeats = Repeats(traffic, history, author, seed=options.seed, count=options.questions, every=options.every)
         await repeats.begin(START_SECONDS)
         before = (await http.get(stack.metrics("retrieve"))).text
@@ -113,7 +128,9 @@ async def _drive(stack: OwnStack, options: argparse.Namespace) -> tuple[History,
     return history, Counts.between(before, after)
 
 
-def promises(history: History, violations: Sequence[Violation], counts: Counts) -> list[str]:
+def promises(
+    history: History, violations: Sequence[Violation], counts: Counts, copies: Copies | None = None
+) -> list[str]:
     """What was promised and not kept."""
     kinds, broken = Counter(violation.kind for violation in violations), list[str]()
     if outlived := sum(kinds[kind] for kind in OUTLIVED):
@@ -123,10 +140,14 @@ def promises(history: History, violations: Sequence[Violation], counts: Counts) 
         broken.append(f"{len(failed)} questions failed, the first with {failed[0].error}")
     if counts.hit_ratio <= LEAST_HITS:
         broken.append(f"the hit ratio was {counts.hit_ratio:.2f}: too little came out of the cache to be judged")
+    if copies is not None and copies.hit_ratio <= LEAST_COPIES:
+        broken.append(f"the edge's hit ratio was {copies.hit_ratio:.2f}: too little came from it to be judged")
     return broken
 
 
-def _report(history: History, violations: Sequence[Violation], counts: Counts, broken: Sequence[str]) -> None:
+def _report(
+    history: History, violations: Sequence[Violation], counts: Counts, copies: Copies | None, broken: Sequence[str]
+) -> None:
     table, kinds = Table("what", "count"), Counter(violation.kind for violation in violations)
     asked = {(read.began, read.principal, read.ended): read for read in history.reads}.values()
     table.add_row("questions", str(len(asked)))
@@ -142,6 +163,11 @@ def _report(history: History, violations: Sequence[Violation], counts: Counts, b
     for reason, count in sorted(counts.refused.items()):
         table.add_row(f"entries refused at a hit: {reason}", f"{count:.0f}")
     table.add_row("entries evicted by events", f"{counts.evicted:.0f}")
+    if copies is not None:
+        table.add_row("questions through the edge", str(copies.asked))
+        table.add_row("answered by its copies", str(copies.hits))
+        table.add_row("passages of copies that were behind", str(len(copies.late)))
+        table.add_row("the longest of them, s", f"{max(copies.late, default=0.0):.3f}")
     table.add_row("passages that outlived a change", str(sum(kinds[kind] for kind in OUTLIVED)))
     for kind in KINDS:
         table.add_row(f"violations: {kind}", f"[{'red' if kinds[kind] else 'green'}]{kinds[kind]}[/]")

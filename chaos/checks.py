@@ -3,7 +3,8 @@
 A reader may see a document's old version or its new one; never two, never a part of one, never what was deleted or
 revoked once that was visible, never anything older than what was visible before the question was asked, or than the
 token that it asked for.  Where caches may answer, what is new or visible again may be missing for their time to live,
-and for no longer; a token asks for it at once.
+and for no longer; a token asks for it at once.  A copy at an edge may besides be behind for as long as purging takes,
+and lack what is new for as long as it lives.
 """
 
 import re
@@ -18,6 +19,14 @@ _TITLE = re.compile(r"revision (\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """What copies at an edge may do, in seconds: be behind until they are purged, and live."""
+
+    purge: float = 0.0
+    max_age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A promise that was broken.  ``kind``: mixed, half, revoked, deleted, stale, behind, vanished, invented, lost."""
 
@@ -27,7 +36,10 @@ class Violation:
     at: float
 
 
-def judge(history: History, ttl: float = 0.0) -> list[Violation]:
+NO_EDGE = Edge()
+
+
+def judge(history: History, ttl: float = 0.0, edge: Edge = NO_EDGE) -> list[Violation]:
     """All violations, in the order of the reads; documents that were lost at the end.
 
     ``ttl`` is for how many seconds caches may answer as before a document was there; 0 where none may.
@@ -35,7 +47,11 @@ def judge(history: History, ttl: float = 0.0) -> list[Violation]:
     writes: dict[str, list[Write]] = defaultdict(list)
     for write in history.writes:
         writes[write.revision.doc_id].append(write)
-    found = [v for read in history.reads if read.result == "ok" for v in _judge_read(read, writes[read.doc_id], ttl)]
+    found = list[Violation]()
+    for read in history.reads:
+        if read.result == "ok":
+            copy = edge if read.edge == "hit" else NO_EDGE
+            found += _judge_read(read, writes[read.doc_id], ttl + copy.max_age, copy.purge)
     return found + lost(history)
 
 
@@ -48,13 +64,13 @@ def lost(history: History) -> list[Violation]:
     ]
 
 
-def _judge_read(read: Read, writes: list[Write], ttl: float) -> list[Violation]:
+def _judge_read(read: Read, writes: list[Write], ttl: float, purge: float) -> list[Violation]:
     def broken(kind: str, detail: str) -> list[Violation]:
         return [Violation(kind, read.doc_id, f"for {read.principal or 'everyone'}: {detail}", read.began)]
 
     revisions = {write.revision.number: write.revision for write in writes}
     ended = read.began if read.ended is None else read.ended
-    floor, asked = _newest_before(read.began, writes), 0
+    floor, asked = _newest_before(read.began - purge, writes), 0
     if read.at_least is not None and not read.degraded:
         asked = next(write.revision.number for write in writes if write.token == read.at_least)
     candidates = [w.revision for w in writes if w.revision.number >= floor and w.sent <= ended]

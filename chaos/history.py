@@ -31,7 +31,8 @@ class Write:
 class Read:
     """What one retrieval said about one document.  ``passages`` are (title, text) of those about it.
 
-    ``at_least`` is a token of this document that was asked for; ``cached`` tells that a cache answered.
+    ``at_least`` is a token of this document that was asked for; ``cached`` tells that a cache answered; ``edge``, where
+    the question went through one, whether it was its copy (``hit``) or not (``miss``).
     """
 
     doc_id: str
@@ -44,6 +45,7 @@ class Read:
     error: str | None = None
     at_least: str | None = None
     cached: bool = False
+    edge: str = ""
 
 
 @dataclass

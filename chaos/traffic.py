@@ -4,6 +4,7 @@ Every loop ends with its event, every call has a deadline.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,8 +23,15 @@ _AWAY = (httpx.HTTPError, OSError)
 class Traffic:
     """Writers and readers of one run."""
 
-    def __init__(self, http: httpx.AsyncClient, history: History, author: Author, seed: int) -> None:
-        self._http, self._history, self._author = http, history, author
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        history: History,
+        author: Author,
+        seed: int,
+        edge: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._http, self._history, self._author, self._edge = http, history, author, edge
         self._random = random.Random(seed)
         self._newest: dict[str, Write] = {}
         self._watching: set[asyncio.Task[None]] = set()
@@ -95,23 +103,25 @@ class Traffic:
     async def ask(self, doc_ids: Sequence[str], principal: str, body: Mapping[str, Any]) -> list[Read]:
         """One question about all of these documents, which is a read of each.
 
-        ``at_least`` in it is a token of the first.
+        ``at_least`` in it is a token of the first.  Everyone's question goes through the edge, if there is one.
         """
         began, tokens = self._history.now(), body.get("at_least", [])
         reads = [Read(doc_id, principal, began) for doc_id in doc_ids]
         reads[0].at_least = next(iter(tokens), None)
         self._history.reads += reads
         try:
-            response = await self._http.post(
-                "/v1/retrieve",
-                json={
-                    "question": f"What are the statements of {' and '.join(sorted(doc_ids))}?",
-                    "k": 50,
-                    "timeout": 10,
-                    **body,
-                },
-                headers={"Freshet-Principals": principal} if principal else {},
-            )
+            question = f"What are the statements of {' and '.join(sorted(doc_ids))}?"
+            if self._edge is not None and not principal and set(body) == {"filter"}:
+                query = {"q": question, "k": "50", "filter": json.dumps(body["filter"], sort_keys=True)}
+                response = await self._edge.get("/v1/retrieve", params=query)
+                for read in reads:
+                    read.edge = response.headers.get("Freshet-Edge", "")
+            else:
+                response = await self._http.post(
+                    "/v1/retrieve",
+                    json={"question": question, "k": 50, "timeout": 10, **body},
+                    headers={"Freshet-Principals": principal} if principal else {},
+                )
             ended, error = self._history.now(), None
             if response.status_code != 200:
                 error = f"{response.status_code} {response.text[:200]}"
@@ -132,4 +142,5 @@ def _note(reads: Sequence[Read], found: Mapping[str, Any]) -> None:
         read.passages.append((passage.get("title") or "", passage["text"]))
     for read in reads:
         read.degraded = found["degraded"]
-        read.cached = "cache" in found["timings"] and "manifests" not in found["timings"]
+        timings = found.get("timings", {})  # what may be kept has none
+        read.cached = "cache" in timings and "manifests" not in timings

@@ -122,7 +122,7 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
     if spec in (registry.INDEX_EVENTS, registry.CONTROL):
-        taken = (headers.SCHEMA,)
+        taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     if spec is registry.ANSWERS:
         taken = (*_HOP, headers.EVENT)
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}

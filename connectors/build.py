@@ -15,7 +15,7 @@ from connectors.ports import (
     TopicLog,
     VectorStore,
 )
-from connectors.search_ports import HotCache, KeywordTable, Rewriter
+from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
 from runtime.settings import Settings
 from topics.epochs import first_epoch
@@ -59,10 +59,35 @@ def keyword_table(settings: Settings) -> KeywordTable:
     return TantivyIndex(own, settings.keyword.language)
 
 
+def keyword_index(store: VectorStore) -> KeywordIndex:
+    """The vector store's own."""
+    from connectors.stores.weaviate import WeaviateStore
+    from connectors.stores.weaviate_keywords import WeaviateKeywords
+
+    assert isinstance(store, WeaviateStore)
+    return WeaviateKeywords(store)
+
+
 def hot_cache(settings: Settings) -> HotCache:
     from connectors.caches.redis_hot import RedisHotCache
 
     return RedisHotCache(settings)
+
+
+def promotions(settings: Settings) -> Promotions:
+    from connectors.caches.redis_promotions import RedisPromotions
+
+    return RedisPromotions(settings)
+
+
+def purger(settings: Settings) -> Purger:
+    """All edges, each told in the same way."""
+    from connectors.edges.http_purge import Edge, HttpPurger
+
+    edge = settings.edge
+    secrets = {edge.secret_header: edge.secret.get_secret_value()} if edge.secret else {}
+    edges = [Edge(url, edge.method, edge.header, secrets=secrets) for url in edge.addresses]
+    return HttpPurger(edges, timeout=edge.timeout)
 
 
 def delivery_ledger(settings: Settings) -> DeliveryLedger:

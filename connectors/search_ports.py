@@ -96,6 +96,7 @@ class KeywordIndex(Protocol):
     """
 
     name: str  # e.g. tantivy
+    stands_alone: bool  # whether it answers while the vector store is away
 
     async def open(self) -> None:
         """Connect, where there is something to connect to; what keeps itself opens by itself."""
@@ -108,8 +109,8 @@ class KeywordIndex(Protocol):
         Raises :class:`Transient` while nothing can be told.
         """
 
-    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
-        """As :meth:`KeywordTable.texts`."""
+    async def texts(self, ref: DocumentRef, version: str, chunks: Mapping[int, str]) -> dict[int, str]:
+        """Texts of chunks of a version by their places, of those that are there; given the ids that they have."""
 
     def state(self) -> KeywordState: ...
 
@@ -178,6 +179,28 @@ class HotCache(Protocol):
         """Give the claim back."""
 
     async def state(self) -> HotState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of a question: how often it was asked today.  ``purging``: what changes is purged from edges right now."""
+
+    asked: int
+    purging: bool
+
+
+class Promotions(Protocol):
+    """What gateways and the purge lane must know of each other.  May forget at any time."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def count(self, question: str) -> Standing:
+        """A question was asked once more; it is named by a hash of all that its passages depend on."""
+
+    async def tell(self, *, purging: bool) -> None:
+        """Said by purge workers, for a few seconds: one that says no outweighs all that say yes."""
 
 
 class Purger(Protocol):

@@ -13,13 +13,16 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from gateway.ports import Deliver, LoggedEvent, Wanted
+from runtime import tracing
 from runtime.logs import logger
 from topics.codec import DecodeError, decode
-from topics.queries import AnswerEvent
+from topics.headers import TRACEPARENT, read_headers
+from topics.queries import FINAL, AnswerEvent
 
 RETRY_SECONDS = 1.0
 REQUEST_SECONDS = 5.0
 BATCH = 500
+HANDED = 4  # batches that the loop has yet to take; behind them reading waits, and then the broker
 _TRANSIENT = (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
 _log: structlog.stdlib.BoundLogger = logger("gateway.answers")
 
@@ -46,10 +49,13 @@ def event_of(message: Message) -> LoggedEvent | None:
     if value is None or offset is None:
         return None
     try:
-        return LoggedEvent(offset, decode(value, AnswerEvent), len(value))
+        event = decode(value, AnswerEvent)
     except DecodeError as error:
         _log.warning("an answer event cannot be read", offset=offset, reason=str(error))
         return None
+    held: Any = message.headers() if tracing.on() and event.type in FINAL else []  # pairs; the stubs name another form
+    trace = read_headers(held).get(TRACEPARENT)
+    return LoggedEvent(offset, event, len(value), trace.decode("utf-8", "replace") if trace else None)
 
 
 class ReplyReader:
@@ -111,6 +117,12 @@ class ReplyReader:
         self.assigned = tuple(mine)
 
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop, deliver: Deliver, wanted: Wanted) -> None:
+        room = threading.Semaphore(HANDED)
+
+        def take(events: list[LoggedEvent]) -> None:
+            room.release()
+            deliver(events)
+
         while not self._stop.is_set():
             events: list[LoggedEvent] = []
             for message in taken(consumer, 0.2):
@@ -123,8 +135,11 @@ class ReplyReader:
                 if key is not None and wanted(_text(key)) and (event := event_of(message)):
                     events.append(event)
             if events:
+                while not room.acquire(timeout=0.2):
+                    if self._stop.is_set():
+                        return
                 try:
-                    loop.call_soon_threadsafe(deliver, events)
+                    loop.call_soon_threadsafe(take, events)
                 except RuntimeError:  # the loop has ended
                     return
 

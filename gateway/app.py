@@ -15,6 +15,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from connectors.errors import ConnectorError
 from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
+from connectors.search_ports import Promotions
 from gateway import docs_page
 from gateway.admission import Admission
 from gateway.book import JobBook
@@ -29,14 +30,18 @@ from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
 from gateway.job_routes import make_job_routes
+from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
+from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
+from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
+from gateway.tools import Tools
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -98,27 +103,34 @@ def create_app(
     manifests: ManifestStore,
     log: Log,
     board: LaneBoard | None = None,
+    promotions: Promotions | None = None,
     jobs: JobStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still; without a store of jobs there are no lists of
-    jobs and no idempotency keys, and what the log no longer keeps is gone.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without a
+    store of jobs there are no lists of jobs and no idempotency keys, and what the log no longer keeps is gone.
     """
     admission, book = Admission(settings.gateway, len(settings.tenants) > 1), JobBook(jobs)
     desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions, book)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
+    promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
+
+    questions = Questions(settings, log, desk, book)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
+        await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         tasks += [asyncio.create_task(_open(port)) for port in (board, jobs) if port]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
             app.let_go()
             for task in tasks:
@@ -128,20 +140,21 @@ def create_app(
             await book.close()
             await log.close()
             await manifests.close()
+            await promoter.close()
             if board:
                 await board.close()
             _log.info("gateway stopped")
 
-    questions = Questions(settings, log, desk, book)
     app = Gateway(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
             *make_job_routes(desk, Canceller(log), book, callers),
-            *make_shelf_routes(settings, questions, callers),
+            *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
+            mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
             *_description(callers.keyed),
         ],

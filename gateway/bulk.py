@@ -117,7 +117,9 @@ class _Run:
         headers = published_headers({}, self._caller.traceparent)
         if value is not None:
             headers |= schema_header(Document(text=""))
-        task = asyncio.create_task(self._door.append(DocumentRef(self._caller.tenant, doc_id), value, headers))
+        task = asyncio.create_task(
+            self._door.append(DocumentRef(self._caller.tenant, doc_id), value, headers, many=True)
+        )
         self._window.append((number, doc_id, size, task))
         self._bytes += size
 

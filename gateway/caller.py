@@ -14,11 +14,11 @@ from litestar import Request
 
 from gateway.keys import Key, KeyRing, Scope
 from gateway.problems import FieldError, Problem, invalid
+from runtime import tracing
 from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT
 
 TENANT_HEADER, PRINCIPALS_HEADER, KEY_HEADER = "Freshet-Tenant", "Freshet-Principals", "X-API-Key"
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _MAX_PRINCIPALS = 256
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ class Caller:
 
     tenant: str
     principals: list[str]
-    traceparent: str
+    traceparent: str | None
     key: Key | None = None
 
     @property
@@ -127,8 +127,8 @@ def _unicode(value: str) -> str:
         raise invalid("not UTF-8", header=PRINCIPALS_HEADER) from None
 
 
-def trace_of(given: str | None) -> str:
-    """The caller's W3C trace context, or a new one where it has none that is valid."""
-    if given and len(given) <= 256 and _TRACEPARENT.fullmatch(given):
-        return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+def trace_of(given: str | None) -> str | None:
+    """The caller's W3C trace context; where it has none that is valid, a new one, or none if we are to begin it."""
+    if found := tracing.valid(given):
+        return found
+    return None if tracing.on() else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

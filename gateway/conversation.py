@@ -15,6 +15,7 @@ from gateway.payloads import QuestionBody, question_errors
 from gateway.problems import FieldError, Problem, invalid
 from runtime.settings import Queries, Settings
 from topics.fields import Refused, check_characters
+from topics.headers import Priority
 from topics.queries import Filter, Role, Search, Turn
 
 MODEL: Final = "freshet"
@@ -76,6 +77,7 @@ class Extras(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    priority: Priority = "interactive"
 
 
 class ChatBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from gateway.book import JobBook
 from gateway.jobs import Job
 from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
+from runtime import tracing
 from runtime.clock import millis
 from runtime.logs import logger
 from topics.headers import Priority
@@ -24,7 +25,7 @@ from topics.queries import Mode
 KEEP_SECONDS = 300.0  # a finished job is at hand for so long after somebody last looked at it
 KEEP_JOBS = 1024
 KEEP_BYTES = 64 * 1024 * 1024
-MAX_REPLAYS = 64  # each has a consumer and a thread of its own
+MAX_REPLAYS = 64  # each has a consumer and a thread of its own; so has each search for a question
 CLOCK_SKEW_MS = 60_000
 _log = logger("gateway.desk")
 
@@ -85,6 +86,7 @@ class Desk:
                     self._admission.tell(held[0], logged.event.type)
                 if job.final is not None:
                     self._release(job)
+                    _trace_reply(logged)
 
     async def find(self, job_id: str, tenant: str, principals: Collection[str] | None = None) -> Job:
         """A job of this tenant, from memory, from the log, or from what is kept beside it; 404 and 410 tell why not.
@@ -110,7 +112,7 @@ class Desk:
             raise Problem("not-found", "no such job") from None
         if partition >= self._partitions or started > millis() + CLOCK_SKEW_MS:
             raise Problem("not-found", "no such job")
-        if len(self._replays) >= MAX_REPLAYS:
+        if max(len(self._replays), len(self._finding) - 1) >= MAX_REPLAYS:
             raise Problem("busy", "too many jobs are being read again from the log", retry_after=2)
         try:
             asked = await self._log.find_question(job_id)
@@ -203,3 +205,17 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _trace_reply(logged: LoggedEvent) -> None:
+    """The last hop of a trace: from the worker that wrote the final event to the gateway that read it."""
+    if not tracing.on():
+        return
+    event = logged.event
+    attributes = {tracing.JOB: event.job_id, tracing.TENANT: event.tenant, "freshet.event": event.type}
+    span = tracing.begin(
+        "freshet.reply", "consumer", parent=logged.traceparent, attributes=attributes, started=event.at
+    )
+    if event.type == "error":
+        span.fail(str(event.data.get("reason", "error")))
+    span.end()

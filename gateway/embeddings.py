@@ -31,6 +31,7 @@ from topics.fields import Refused, check_characters
 from topics.queries import Embedded, Embedding
 
 EMBEDDER: Final = "freshet-embedding"
+FEW: Final = 4  # texts: more are a bulk load, and let all questions go first
 
 
 class EmbedBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -163,7 +164,10 @@ def make_embedding_routes(
         body = decode_json(await read_body(request, body_limit, "a list of texts"), EmbedBody)
         check_model(body.model, EMBEDDER)
         texts = texts_of(body, settings.queries)
-        job, _ = await questions.take(caller, QuestionBody(question=""), "embed", texts)
+        work = QuestionBody(
+            question="", priority="batch" if len(texts) > FEW else "interactive", timeout=settings.queries.deadline
+        )
+        job, _ = await questions.take(caller, work, "embed", texts)
         await job.finished(job.seconds_left() + 1)
         return json_response(vectors_of(job, as_numbers=body.encoding_format != "base64"), 200)
 

@@ -21,13 +21,14 @@ from gateway.ports import Log
 from runtime import metrics
 from runtime.logs import logger
 from topics.identity import DEFAULT_TENANT, DocumentRef
-from topics.registry import QUEUES, SOURCES
+from topics.registry import PURGE, QUEUES, SOURCES
 
 WATCH_SECONDS = 2.0
 WATCH_DEADLINE = 10.0
 CHECK_SECONDS = 8.0
 REUSE_SECONDS = 1.0  # probes of several balancers cost one look
-_NOTES = frozenset({"sources"})  # told, and no reason to be unready: the user's topics are not ours to make
+# Told, and no reason to be unready: the user's topics are not ours to make, and an edge that is away stops nobody else.
+_NOTES = frozenset({"sources", f"lane.{PURGE}"})
 _PROBE = DocumentRef(DEFAULT_TENANT, "freshet/readiness")  # need not exist: reading it proves that Redis answers
 _log = logger("gateway.health")
 

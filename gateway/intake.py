@@ -19,6 +19,7 @@ from gateway.epochs import WriteEpoch
 from gateway.payloads import metadata_errors
 from gateway.ports import Log
 from gateway.problems import FieldError, Problem, invalid
+from runtime import tracing
 from runtime.clock import millis
 from runtime.logs import logger
 from topics.documents import Metadata
@@ -51,9 +52,9 @@ def read_parameters(query: MultiDict[Any], max_metadata_keys: int) -> dict[str, 
     return headers
 
 
-def published_headers(beside: Mapping[str, bytes], traceparent: str) -> dict[str, bytes]:
+def published_headers(beside: Mapping[str, bytes], traceparent: str | None) -> dict[str, bytes]:
     """Headers of every record that the door writes to ``documents``."""
-    return {**beside, TRACEPARENT: traceparent.encode()}
+    return {**beside, TRACEPARENT: traceparent.encode()} if traceparent else dict(beside)
 
 
 def _checked(parameter: str, check: Callable[[], T]) -> T:
@@ -94,11 +95,21 @@ class DocumentDoor:
         await self.note({ref: (str(token.version), millis())})
         return token
 
-    async def append(self, ref: DocumentRef, value: bytes | None, headers: Mapping[str, bytes]) -> Token:
-        """Append only; whoever appends many remembers them together."""
-        epoch = (await self._epoch.current()).number
-        place = await self._log.publish(documents_of(epoch), document_key(ref), value, headers, self._timeout)
-        return Token(epoch, place.partition, place.offset)
+    async def append(
+        self, ref: DocumentRef, value: bytes | None, headers: Mapping[str, bytes], *, many: bool = False
+    ) -> Token:
+        """Append only; whoever appends ``many`` remembers them together, and each has a trace of its own."""
+        caller = headers[TRACEPARENT].decode() if TRACEPARENT in headers else None
+        parent, link = (None, caller) if many and tracing.on() else (caller, None)
+        about = tracing.document(ref.path)
+        with tracing.span("freshet.publish", "producer", parent=parent, link=link, attributes=about) as span:
+            epoch = (await self._epoch.current()).number
+            if span.traceparent:
+                headers = {**headers, TRACEPARENT: span.traceparent.encode()}
+            place = await self._log.publish(documents_of(epoch), document_key(ref), value, headers, self._timeout)
+            token = Token(epoch, place.partition, place.offset)
+            span.set({"freshet.token": str(token)})
+        return token
 
     async def note(self, versions: Mapping[DocumentRef, tuple[str, int]]) -> None:
         """Remember versions that the log has acknowledged, with the time of day in ms; never raises."""

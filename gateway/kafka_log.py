@@ -10,9 +10,10 @@ from confluent_kafka import KafkaError
 from gateway.answers import ReplyReader
 from gateway.control import ControlReader
 from gateway.lanes import Lanes
-from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted
+from gateway.ports import Asked, CaughtUp, Deliver, LoggedEvent, Place, Wanted, Written
 from gateway.producer import KafkaProducer
 from gateway.replay import Replayer
+from runtime import tracing
 from runtime.brokers import denied, distrusted, librdkafka_options
 from runtime.logs import logger
 from runtime.settings import Settings
@@ -59,7 +60,8 @@ class KafkaLog:
         self._controlling = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._epochs = Epochs([first])
         sources = [source.topic for source in settings.sources]
-        self._lanes = Lanes(client, prefix, generation, lambda: [epoch.topic for epoch in self._epochs.known], sources)
+        documents, edges = lambda: [epoch.topic for epoch in self._epochs.known], bool(settings.edge.addresses)
+        self._lanes = Lanes(client, prefix, generation, documents, sources, edges=edges)
 
     def _note(self, error: KafkaError) -> None:
         """Say once that the brokers went away or do not let us in, not once per attempt to connect."""
@@ -96,6 +98,16 @@ class KafkaLog:
         """Append one record."""
         name = topic.full_name(self._prefix, self._generation)
         place = await self._producer.publish(name, key, value, headers, timeout, partition)
+        tracing.current().set(
+            {
+                "messaging.system": "kafka",
+                "messaging.operation.type": "send",
+                "messaging.operation.name": "send",
+                "messaging.destination.name": name,
+                "messaging.destination.partition.id": str(place.partition),
+                "messaging.kafka.offset": place.offset,
+            }
+        )
         self._away = False
         return place
 
@@ -110,6 +122,10 @@ class KafkaLog:
     async def find_question(self, job_id: str) -> Asked | None:
         """A job's question."""
         return await self._replayer.find_question(job_id)
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """A record by its place."""
+        return await self._replayer.written(topic.full_name(self._prefix, self._generation), partition, offset)
 
     async def epochs(self) -> Epochs:
         """As `control` tells."""

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import Transient
-from topics.registry import ALL, DOCUMENTS, LANES, QUEUES, SOURCES, group_of
+from topics.registry import ALL, DOCUMENTS, LANES, PURGE, QUEUES, SOURCES, group_of
 
 ANSWER_SECONDS = 4.0  # for one request; a gateway that cannot tell in this time says so
 _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
@@ -25,7 +25,7 @@ _EARLIEST, _LATEST = -2, -1  # in place of a time, as in Kafka's ListOffsets
 class Lanes:
     """Reads group offsets and members.  ``documents`` tells the topics of all its epochs, which are one queue.
 
-    So are ``sources``, the topics of the user's own; they have a lane only where there are any.
+    So are ``sources``, the topics of the user's own; they have a lane only where there are any, and so have ``edges``.
     """
 
     def __init__(
@@ -35,12 +35,20 @@ class Lanes:
         generation: str,
         documents: Callable[[], Sequence[str]] | None = None,
         sources: Sequence[str] = (),
+        *,
+        edges: bool = False,
     ) -> None:
         self._client, self._first = dict(client), DOCUMENTS.full_name(prefix, generation)
         self._documents = documents or (lambda: [self._first])
         self._topics = [spec.full_name(prefix, generation) for spec in ALL]
         self._groups = {stage: group_of(prefix, stage, generation) for spec in LANES for stage in spec.readers}
-        self._queues = {name: (spec.full_name(prefix, generation), stage) for name, (spec, stage) in QUEUES.items()}
+        self._queues = {
+            name: (spec.full_name(prefix, generation), stage)
+            for name, (spec, stage) in QUEUES.items()
+            if edges or stage != PURGE
+        }
+        if edges:
+            self._groups[PURGE] = group_of(prefix, PURGE, generation)
         self._sources, mapped = sources, SOURCES.full_name(prefix, generation)
         if sources:
             for stage in SOURCES.readers:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connectors.errors import ConnectorError
-from gateway.ports import Asked, CaughtUp, Deliver, Expunged, LoggedEvent, Place, RecordTooLarge, Wanted
+from gateway.ports import Asked, CaughtUp, Deliver, Expunged, LoggedEvent, Place, RecordTooLarge, Wanted, Written
 from runtime.clock import millis
 from topics.codec import decode
 from topics.epochs import Epochs, first_epoch
@@ -58,6 +58,7 @@ class MemoryLog:
         self.storage = storage or Storage()
         self.failure: ConnectorError | None = None
         self.broken: dict[str, str] = {}  # readiness checks that fail, with the reason
+        self.compacted: set[Place] = set()  # of `documents`
         self._partitions, self._read = tuple(reply_partitions), 0
         self._deliver: Deliver | None = None
         self._wanted: Wanted = lambda _: False
@@ -111,11 +112,11 @@ class MemoryLog:
                     return record
             await self.storage.grown.wait()
 
-    def answer(self, event: AnswerEvent) -> int:
+    def answer(self, event: AnswerEvent, traceparent: str | None = None) -> int:
         """Append an event as a worker does; gives its offset."""
         partition, _ = job_place(event.job_id)
         lane = self.storage.answers.setdefault(partition, [])
-        logged = LoggedEvent(len(lane), event, len(msgspec.json.encode(event)))
+        logged = LoggedEvent(len(lane), event, len(msgspec.json.encode(event)), traceparent)
         lane.append(logged)
         for reader in self.storage.readers:
             if partition in reader._partitions and reader._deliver and reader._wanted(event.job_id):
@@ -162,6 +163,19 @@ class MemoryLog:
         for record in self.published:
             if record.topic in (QUERIES, QUERIES_BATCH) and record.key == job_id.encode() and record.value is not None:
                 return Asked(Hop.of(record.headers), decode(record.value, Question))
+        return None
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """The record, unless :attr:`compacted` names its place."""
+        if self.failure:
+            raise self.failure
+        for record in self.published:
+            if (
+                record.topic is topic
+                and record.place == Place(partition, offset)
+                and record.place not in self.compacted
+            ):
+                return Written(record.key, record.value, record.headers)
         return None
 
     async def epochs(self) -> Epochs:

@@ -32,11 +32,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event of a job and where it lies; ``size`` is what it weighs in bytes."""
+    """An event of a job and where it lies; ``size`` is what it weighs in bytes, ``traceparent`` told where we trace."""
 
     offset: int
     event: AnswerEvent
     size: int
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class Asked:
 
     hop: Hop
     question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record as it was published."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
 
 
 Deliver: TypeAlias = Callable[[Sequence[LoggedEvent]], None]
@@ -87,6 +97,9 @@ class Log(Protocol):
 
     async def find_question(self, job_id: str) -> Asked | None:
         """The question of a job; None if there never was one, :class:`Expunged` if that can no longer be told."""
+
+    async def written(self, topic: TopicSpec, partition: int, offset: int) -> Written | None:
+        """The record at this place; None where the log has it no more, or not yet."""
 
     async def epochs(self) -> Epochs:
         """All epochs of ``documents`` that were announced before this was called."""

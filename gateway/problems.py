@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.routes import ASGIRoute
 
 from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
 from gateway.ports import Expunged, RecordTooLarge
@@ -137,7 +138,11 @@ def _methods(request: Request[Any, Any, Any]) -> str:
     """What the address takes; the router knows, and does not say."""
     path = request.scope["path"].rstrip("/") or "/"
     fitting = [r for r in request.app.routes if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", r.path), path)]
-    return ", ".join(sorted({method for route in fitting for method in getattr(route, "methods", ())}))
+    taken = {method for route in fitting for method in getattr(route, "methods", ())}
+    told = {
+        method for route in fitting if isinstance(route, ASGIRoute) for method in route.route_handler.opt["methods"]
+    }
+    return ", ".join(sorted(taken | told))
 
 
 def log_bug(request: Request[Any, Any, Any], problem: Problem, error: Exception) -> None:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from connectors.job_ports import Claim, JobRef, StoredJob
 from gateway.book import JobBook
 from gateway.caller import Caller
@@ -12,6 +14,7 @@ from gateway.idempotency import Claims, digest_of, may_go_on
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
@@ -132,11 +135,13 @@ class Questions:
             asked_at=millis(),
         )
         began = time.perf_counter()
+        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": asked.mode}
         try:
-            headers = {**hop.headers(), **schema_header(question)}
-            topic = QUERIES_BATCH if body.priority == "batch" else QUERIES
-            seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
-            await self._log.publish(topic, job.id.encode(), encode(question), headers, seconds)
+            with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
+                headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
+                topic = QUERIES_BATCH if body.priority == "batch" else QUERIES
+                seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
+                await self._log.publish(topic, job.id.encode(), encode(question), headers, seconds)
         except BaseException:
             self._desk.withdraw(job)
             raise

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.errors import Transient
 from gateway.answers import READER, REQUEST_SECONDS, event_of, taken
-from gateway.ports import Asked, CaughtUp, Expunged, LoggedEvent
+from gateway.ports import Asked, CaughtUp, Expunged, LoggedEvent, Written
 from topics.codec import DecodeError, decode
 from topics.headers import Hop, read_headers
 from topics.identity import job_place, partition_of
@@ -104,6 +104,34 @@ class Replayer:
                         put(CaughtUp())
                 if caught_up and time.time() >= until:
                     return
+        finally:
+            consumer.close()
+
+    async def written(self, topic: str, partition: int, offset: int) -> Written | None:
+        """See :meth:`gateway.ports.Log.written`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._written, TopicPartition(topic, partition, offset)
+            )
+        except KafkaException as error:
+            raise Transient(f"the log cannot be read: {error.args[0].name()}") from None
+
+    def _written(self, place: TopicPartition) -> Written | None:
+        consumer = Consumer(self._config)
+        try:
+            marks = consumer.get_watermark_offsets(place, timeout=REQUEST_SECONDS)
+            if marks is None or not marks[0] <= place.offset < marks[1]:
+                return None
+            consumer.assign([place])
+            message = consumer.poll(REQUEST_SECONDS)
+            if message is None:
+                raise Transient("the log is too slow to read a record", reason="timeout")
+            if _at_end(message) or message.offset() != place.offset:  # compacted: the next one that is left comes
+                return None
+            held: Any = message.headers() or []
+            key, value = message.key(), message.value()
+            assert not isinstance(key, str) and not isinstance(value, str)
+            return Written(key, value, read_headers(held))
         finally:
             consumer.close()
 

@@ -8,7 +8,7 @@ import uvicorn
 from gateway.app import Gateway, create_app
 from gateway.connection import Connection
 from gateway.kafka_log import KafkaLog
-from runtime import logs
+from runtime import logs, tracing
 from runtime.settings import Settings, SettingsError
 
 STOP_SECONDS = 10  # for requests under way; streams and waits are let go at once and resume elsewhere
@@ -52,10 +52,12 @@ def run(settings: Settings) -> None:
         job_store,
         lane_board,
         manifest_store,
+        promotions,
     )  # here, so that tests and tools do not load the adapters
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
-    app = create_app(settings, manifest_store(settings), KafkaLog(settings), lane_board(settings), job_store(settings))
+    log, board, jobs = KafkaLog(settings), lane_board(settings), job_store(settings)
+    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), jobs)
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -67,4 +69,9 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=STOP_SECONDS,
         backlog=2048,
     )
-    Server(config, app).run()
+    prefix = settings.kafka.prefix
+    tracing.configure(settings.otlp, f"{prefix}-gateway", str(settings.gateway.replica), prefix)
+    try:
+        Server(config, app).run()
+    finally:
+        tracing.close()

@@ -2,9 +2,12 @@
 
 The same passages are the same bytes, so the ETag says whether a copy still holds; what jitters is in headers.  A copy
 may be kept and must be asked about each time (`no-cache`), so it is never older than an answer would be.  What some
-people see and others do not is `private`; what is degraded or lacks something is not to be kept at all.
+people see and others do not is `private`; what is degraded or lacks something is not to be kept at all.  Passages that
+everybody may see and many ask for are promoted: an edge may use its copy for a while without asking, since it is told
+when to forget it.
 """
 
+import time
 from typing import Any
 
 import msgspec
@@ -17,10 +20,13 @@ from gateway.caller import KEY_HEADER, PRINCIPALS_HEADER, TENANT_HEADER, Caller,
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import QuestionBody, question_errors
 from gateway.problems import FieldError, Problem, invalid
+from gateway.promoter import Promoter
 from gateway.queries import passages_of
 from gateway.questions import Questions
+from runtime import metrics
 from runtime.settings import Settings
-from topics.identity import DEFAULT_TENANT, DocumentRef, digest, surrogate_key
+from runtime.settings.edge import KEPT_WITHIN
+from topics.identity import DEFAULT_TENANT, DocumentRef, digest, generation_key, surrogate_key
 from topics.queries import Filter, Lacking, Passage, Search
 
 _VARY = f"{TENANT_HEADER}, {PRINCIPALS_HEADER}, Authorization, {KEY_HEADER}"
@@ -48,7 +54,9 @@ class Shelf(msgspec.Struct, kw_only=True):
     lacking: list[Lacking] = []
 
 
-def make_shelf_routes(settings: Settings, questions: Questions, callers: Callers) -> list[HTTPRouteHandler]:
+def make_shelf_routes(
+    settings: Settings, questions: Questions, callers: Callers, promoter: Promoter
+) -> list[HTTPRouteHandler]:
     """Build the route."""
 
     @route(
@@ -75,6 +83,8 @@ def make_shelf_routes(settings: Settings, questions: Questions, callers: Callers
         body = _question(request)
         if errors := question_errors(body, settings):
             raise Problem("invalid", errors=[_by_parameter(error) for error in errors])
+        began, shared = time.monotonic(), _is_everyone(caller)
+        promoted = shared and await promoter.asked(body)
         job, publish_ms = await questions.take(caller, body, "retrieve")
         await job.finished(job.seconds_left() + 1)
         found = passages_of(job, {"publish": round(publish_ms, 2)})
@@ -85,12 +95,18 @@ def make_shelf_routes(settings: Settings, questions: Questions, callers: Callers
         tag = f'"{digest(content)}"'
         headers = {
             "ETag": tag,
-            "Cache-Control": _may_keep(caller, shelf),
+            "Cache-Control": "public, no-cache" if shared else "private, no-cache",
             "Vary": _VARY,
             "Surrogate-Key": " ".join(_keys(caller.tenant, shelf)),
-            "Freshet-Job": job.id,
-            "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in found.timings.items()),
         }
+        if shelf.degraded or shelf.lacking:
+            headers["Cache-Control"] = "no-store"
+        elif promoted and shelf.passages and time.monotonic() - began <= KEPT_WITHIN:
+            headers["Cache-Control"] = f"public, max-age=0, s-maxage={settings.edge.max_age}"
+            metrics.promoted.inc()
+        if "s-maxage" not in headers["Cache-Control"]:  # many get that one, and the job is one person's
+            headers["Freshet-Job"] = job.id
+            headers["Server-Timing"] = ", ".join(f"{name};dur={ms}" for name, ms in found.timings.items())
         if _holds(tag, request.headers.get("if-none-match", "")):
             return Response(b"", status_code=304, headers=headers)
         return Response(content, status_code=200, media_type=JSON, headers=headers)
@@ -98,16 +114,13 @@ def make_shelf_routes(settings: Settings, questions: Questions, callers: Callers
     return [get_passages]
 
 
-def _may_keep(caller: Caller, shelf: Shelf) -> str:
-    if shelf.degraded or shelf.lacking:
-        return "no-store"
-    shared = caller.key is None and not caller.principals and caller.tenant == DEFAULT_TENANT
-    return "public, no-cache" if shared else "private, no-cache"
+def _is_everyone(caller: Caller) -> bool:
+    return caller.key is None and not caller.principals and caller.tenant == DEFAULT_TENANT
 
 
 def _keys(tenant: str, shelf: Shelf) -> list[str]:
     documents = {passage.doc_id: None for passage in shelf.passages}
-    return [f"g-{shelf.generation}", *(surrogate_key(DocumentRef(tenant, doc_id)) for doc_id in documents)]
+    return [generation_key(shelf.generation), *(surrogate_key(DocumentRef(tenant, doc_id)) for doc_id in documents)]
 
 
 def _holds(tag: str, given: str) -> bool:

@@ -6,10 +6,21 @@ from collections.abc import Iterable
 
 import structlog
 
+from runtime import tracing
 from runtime.secrets import Redactor
+
+
+def _traced(log: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the job or document that is being worked on, and its trace."""
+    del log, method
+    for name, value in tracing.current().logged().items():
+        event.setdefault(name, value)
+    return event
+
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
+    _traced,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

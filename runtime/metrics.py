@@ -39,6 +39,9 @@ batch_records = Histogram(
 view_whole = Gauge("freshet_view_whole", "1 while a view of index-events that a worker keeps is whole", ["view"])
 cache_refused = Counter("freshet_cache_refused_total", "Entries that no longer counted when they were hit", ["reason"])
 cache_evicted = Counter("freshet_cache_evicted_total", "Entries that went because a document behind them changed")
+purged = Counter("freshet_purged_documents_total", "Changed documents whose copies every edge was told to forget")
+purge_seconds = Histogram("freshet_purge_seconds", "Index event to purged at every edge, seconds", buckets=_S)
+promoted = Counter("freshet_promoted_total", "Passages that edges may use without asking")
 breaker_open = Gauge("freshet_breaker_open", "1 while something is away and not asked by questions", ["what"])
 keyword_chunks = Gauge("freshet_keyword_chunks", "Chunks in a worker's keyword index, of versions before too")
 keyword_behind = Gauge("freshet_keyword_behind_records", "Records that a worker's keyword index has yet to take in")
@@ -70,6 +73,9 @@ texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
+spans = Counter(
+    "freshet_spans_total", "Spans made, sent, given up; the rest waits, or found the queue full", ["outcome"]
+)
 
 
 def serve(host: str, port: int) -> None:

@@ -16,6 +16,7 @@ from topics.registry import group_of
 DELIVER_BATCH = 256  # events, most of them tokens, which cost nothing
 DELIVER_LINGER = 0.02  # seconds; a job in the store so much later, for a third of the calls
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+PURGE_BATCH = 200  # documents whose keys fit one request
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
 
@@ -166,6 +167,25 @@ async def _index(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _purge(settings: Settings, _: Publish) -> Stage:
+    from streams.documents.purge import Purge
+
+    if not settings.edge.addresses:
+        raise SystemExit("FRESHET_EDGE_URLS names no edges, so there is nothing to purge (docs/edge.md)")
+    purger, promotions = build.purger(settings), build.promotions(settings)
+    stage = Purge(settings.documents.generation, purger, promotions, SystemClock())
+    return Stage(
+        name="purge",
+        reads=BY_NAME["purge"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=PURGE_BATCH,
+        harmless=True,
+        ports=[Port("edges", purger.open, purger.close), Port("promotions", promotions.open, promotions.close)],
+        beside=[stage.run],
+    )
+
+
 async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.loading import LoadingEncoder
     from connectors.encoders.tokens import TokenCounter
@@ -187,7 +207,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     clock = SystemClock()
     encoder = LoadingEncoder(settings.encoder)
     store = build.vector_store(settings, encoder.model, encoder.dimension)
-    manifests, keywords = Manifests(build.manifest_store(settings)), None
+    manifests = Manifests(build.manifest_store(settings))
+    keywords = build.keyword_index(store) if settings.keyword.engine == "weaviate" else None
     ports, beside = [Port("encoder", encoder.open, encoder.close)], [encoder.failed]
     hot = None
     if settings.cache.enabled:
@@ -198,10 +219,10 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         tailed, of_tail = build.tailed_manifests()
         if settings.keyword.engine == "tantivy":
             chunks = build.topic_log(settings, registry.CHUNKS)
-            keywords = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
-            of_tail = Listening(of_tail, keywords.announced)
-            ports.append(Port("keywords", keywords.open, keywords.close))
-            beside.append(keywords.run)
+            keywords = view = KeywordView("tantivy", chunks, build.keyword_table(settings), tailed)
+            of_tail = Listening(of_tail, view.announced)
+            ports.append(Port("keywords", view.open, view.close))
+            beside.append(view.run)
         if hot is not None:
             of_tail = Listening(of_tail, hot.announced)
         tail = View("tail", build.topic_log(settings, registry.INDEX_EVENTS), of_tail)
@@ -306,6 +327,7 @@ _BUILDERS: dict[str, Build] = {
     "chunk": _chunk,
     "embed": _embed,
     "index": _index,
+    "purge": _purge,
     "retrieve": _retrieve,
     "generate": _generate,
     "deliver": _deliver,

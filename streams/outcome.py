@@ -1,9 +1,11 @@
 """What a stage is given, what it gives back, and what a stage is.  No Faust here."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
+from runtime.tracing import NO_SPAN, Span
+from topics.headers import TRACEPARENT
 from topics.retry import Retry
 from topics.spec import TopicSpec
 
@@ -15,7 +17,7 @@ class Record:
     """A record as it lies in Kafka; ``timestamp`` is ms since 1970.
 
     One that comes from a retry topic is the original, place and timestamp included; ``retry`` says what happened since
-    and ``copy`` where it lies in the retry topic.
+    and ``copy`` where it lies in the retry topic.  ``span`` is the work on it, as traces tell.
     """
 
     topic: str
@@ -27,6 +29,7 @@ class Record:
     timestamp: int
     retry: Retry | None = None
     copy: tuple[str, int, int] | None = None
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -36,6 +39,12 @@ class Record:
     def delivery(self) -> tuple[str, int, int]:
         """The place it was read from."""
         return self.copy or self.place
+
+    @property
+    def within_span(self) -> "Record":
+        """As a stage gets it: what it passes on of the trace names the span that it is in."""
+        trace = self.span.traceparent
+        return replace(self, headers={**self.headers, TRACEPARENT: trace.encode()}) if trace else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class Stage:
     ``route`` says, each time that outputs are about to be written, where they go; it may raise ``Transient``.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
     Records of a batch that it ``skips`` are acknowledged in their turn, and cost nothing else.
+    ``harmless``: no record can be to blame for the end of a worker, so none is set aside for it.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
 
@@ -152,7 +162,12 @@ class Stage:
     route: Route | None = None
     partitions: int | None = None  # of the lane's own topics, where a later epoch has more
     until: Hook | None = None
+    harmless: bool = False
     beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
+
+    def wants(self, record: Record) -> bool:
+        """Whether it takes the record, or skips it."""
+        return self.skips is None or not self.skips(record)
 
     def lane_partition(self, record: Record) -> int:
         """Where the record's document lies in the lane's own topics."""

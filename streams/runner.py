@@ -18,7 +18,7 @@ from typing import Any
 
 from connectors.errors import Overloaded, Permanent, Transient, Unclear
 from connectors.ports import DeliveryLedger
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import millis
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -26,6 +26,7 @@ from streams.deadletters.letter import dead_letter
 from streams.deliveries import Deliveries, apart
 from streams.outcome import Defer, Drop, Emit, Outcome, Output, Publish, Record, Refuse, Stage
 from streams.retries import Pause, Retries
+from streams.spans import Spans, failed, traced
 from topics.headers import read_headers
 from topics.retry import Retry, without_retry
 
@@ -57,7 +58,7 @@ class Runner:
         self.lane = f"{stage.name}.retry" if again else f"{stage.name}.batch" if behind else stage.name
         self._room_left = asyncio.Event()  # nothing waits for a place in the window
         self._room_left.set()
-        self._deliveries = Deliveries(self.lane, ledger)
+        self._deliveries, self._spans = Deliveries(self.lane, ledger), Spans(stage, again=again)
         self._begun: dict[tuple[str, int, int], float] = {}
         self._waiting = 0  # bytes of values that were read and not yet taken into a batch
         self._announced: set[tuple[str, int, int]] = set()  # may have been said to be deferred, here or before a crash
@@ -104,9 +105,10 @@ class Runner:
             limit = 1 if self._again else self._stage.batch
             events = await _take(queue, limit, self._stage.linger, self._room)
             self._waiting -= sum(map(size_of, events))
-            records = [record for record in map(self._record_of, events) if not self._skips(record)]
+            records = [record for record in map(self._record_of, events) if self._stage.wants(record)]
             if self._again and self._retries:
                 await self._retries.wait(records[0])
+            records = self._spans.begin(records)
             metrics.batch_records.labels(self.lane).observe(len(records))
             previous = await self._deliveries.before(records)
             if any(previous):  # suspects: nothing may be at risk besides the one that runs
@@ -185,6 +187,7 @@ class Runner:
                     await task
 
     async def _process(self, record: Record) -> None:
+        record = self._spans.begin_alone(record)
         await self._settle([record], await self._outcomes([record]))
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
@@ -215,6 +218,7 @@ class Runner:
                     return [Refuse(str(error), error.reason, "dead-lettered")]
                 return await self._one_by_one(records)  # find the one
             except Transient as error:
+                failed(records, error.reason)
                 if isinstance(error, Unclear) and self._retries:
                     tries += 1
                     metrics.records_retried.labels(self.lane, error.reason).inc()
@@ -257,10 +261,12 @@ class Runner:
     async def _step(self, records: list[Record]) -> Sequence[Outcome]:
         if self._again and self._stage.deferrals and await self._stage.deferrals.overtaken(records[0]):
             return [Drop("superseded")]
-        if self._stage.record_step is not None:
-            return [await self._stage.record_step(records[0])]
-        assert self._stage.batch_step is not None
-        return await self._stage.batch_step(records)
+        with tracing.inside(records[0].span if len(records) == 1 else tracing.NO_SPAN):
+            given = [record.within_span for record in records]
+            if self._stage.record_step is not None:
+                return [await self._stage.record_step(given[0])]
+            assert self._stage.batch_step is not None
+            return await self._stage.batch_step(given)
 
     async def _settle(self, records: list[Record], outcomes: Sequence[Outcome]) -> None:
         """Write what came of a group, dead letters included, and wait until the broker has it, however long."""
@@ -293,20 +299,21 @@ class Runner:
         outputs: list[Output] = []
         for record, outcome in zip(records, outcomes, strict=True):
             if isinstance(outcome, Emit):
-                outputs += outcome.outputs
+                outputs += traced(record, outcome.outputs)
             elif isinstance(outcome, Refuse):
                 outputs.append(dead_letter(self._stage, record, outcome))
                 if not self._foreign(record):
-                    outputs += await self._stage.on_refused(record, outcome.status, outcome.message)
+                    news = await self._stage.on_refused(record.within_span, outcome.status, outcome.message)
+                    outputs += traced(record, news)
             elif isinstance(outcome, Defer):
                 assert self._retries
-                outputs += outcome.news
+                outputs += traced(record, outcome.news)
                 headers, partition = {**record.headers, **outcome.retry.headers()}, self._stage.lane_partition(record)
                 outputs.append(Output(self._retries.topic, record.key or b"", record.value, partition, headers))
                 continue
             announced = record.retry is not None or record.delivery in self._announced
             if self._stage.deferrals and announced and not self._foreign(record):
-                outputs += await self._stage.deferrals.end(record)
+                outputs += traced(record, await self._stage.deferrals.end(record))
         return outputs
 
     def _tell(self, record: Record, outcome: Outcome) -> None:
@@ -314,13 +321,16 @@ class Runner:
             metrics.records_dropped.labels(self.lane, outcome.reason).inc()
         elif isinstance(outcome, Refuse):
             metrics.records_refused.labels(self.lane, outcome.reason).inc()
-            log.warning("refused", place=record.place, reason=outcome.reason, message=outcome.message[:500])
+            said = {"reason": outcome.reason, "message": outcome.message[:500], **self._spans.logged(record)}
+            log.warning("refused", place=record.place, **said)
         elif isinstance(outcome, Defer):
             metrics.records_deferred.labels(self.lane, outcome.reason).inc()
             if record.retry is None:
-                log.warning("deferred", place=record.place, reason=outcome.reason, message=outcome.retry.reason[:500])
+                said = {"reason": outcome.reason, "message": outcome.retry.reason[:500], **self._spans.logged(record)}
+                log.warning("deferred", place=record.place, **said)
         if self._retries and not isinstance(outcome, Defer):
             self._retries.ended(record)
+        self._spans.end(record, outcome)
 
     def _pause(self, error: Transient) -> None:
         metrics.records_retried.labels(self.lane, error.reason).inc()
@@ -335,9 +345,6 @@ class Runner:
 
     def _record_of(self, event: Any) -> Record:
         return retried_record_of(event) if self._again else record_of(event)
-
-    def _skips(self, record: Record) -> bool:
-        return self._stage.skips is not None and self._stage.skips(record)
 
     def _foreign(self, record: Record) -> bool:
         """Whether it lies in the retry topic and nobody here put it there."""

@@ -2,6 +2,7 @@
 
 topics of your own -> map -> documents, where FRESHET_SOURCES names some
 documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
+index-events -> purge, where FRESHET_EDGE_URLS names edges
 queries -> retrieve -> retrievals -> generate -> answers -> deliver
 
 A stage gets a topic of its own only where it needs its own batch size, scale or replay.
@@ -26,6 +27,7 @@ STAGES = (
     StageSpec("chunk", registry.DOCUMENTS),
     StageSpec("embed", registry.CHUNKS),
     StageSpec("index", registry.VECTORS),
+    StageSpec("purge", registry.INDEX_EVENTS),
     StageSpec("retrieve", registry.QUERIES),
     StageSpec("generate", registry.RETRIEVALS),
     StageSpec("deliver", registry.ANSWERS),

@@ -11,7 +11,8 @@ from typing import TypeVar
 from connectors import build
 from connectors.errors import Transient
 from connectors.kafka.reach import reach
-from runtime import logs, metrics
+from connectors.memory.deliveries import MemoryDeliveries
+from runtime import logs, metrics, tracing
 from runtime.clock import SystemClock
 from runtime.retry import Backoff
 from runtime.settings import Settings
@@ -35,7 +36,12 @@ def run(name: str, settings: Settings) -> None:
     """Run a stage until SIGTERM or SIGINT."""
     logs.configure(settings.worker.log_level, settings.secrets, stage=name, slot=settings.worker.slot)
     metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
-    asyncio.run(serve(name, settings, build_stage))
+    prefix = settings.kafka.prefix
+    tracing.configure(settings.otlp, f"{prefix}-{name}", settings.worker.slot, prefix)
+    try:
+        asyncio.run(serve(name, settings, build_stage))
+    finally:
+        tracing.close()
 
 
 async def serve(
@@ -68,7 +74,7 @@ async def serve(
     if stage.topics:
         slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
     app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
-    ledger = build.delivery_ledger(settings)
+    ledger = MemoryDeliveries() if stage.harmless else build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     for port in stage.ports:
         await _patiently(port.name, port.open, stopping)

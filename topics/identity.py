@@ -147,9 +147,23 @@ def event_key(ref: DocumentRef) -> bytes:
     return quote(ref.path, safe="/").encode()
 
 
+def parse_event_key(key: bytes | None) -> DocumentRef:
+    """The document that a key of ``index-events`` names; :class:`IdentityError` for any other key."""
+    try:
+        tenant, _, doc_id = unquote((key or b"").decode(), errors="strict").partition("/")
+        return DocumentRef(check_tenant(tenant), check_doc_id(doc_id))
+    except (UnicodeDecodeError, IdentityError) as error:
+        raise IdentityError(f"key {(key or b'')[:80]!r} is not that of a document: {error}") from None
+
+
 def surrogate_key(ref: DocumentRef) -> str:
     """What a copy of passages bears for each document behind it, to be purged by; safe in any header."""
     return f"d-{digest(ref.path.encode())[:16]}"
+
+
+def generation_key(generation: str) -> str:
+    """What every copy of passages bears besides."""
+    return f"g-{generation}"
 
 
 def partition_of(key: bytes, partitions: int) -> int:

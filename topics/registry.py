@@ -52,7 +52,7 @@ INDEX_EVENTS = TopicSpec(
     key="percent-encoded `tenant/doc_id`; partition of the document",
     records=(IndexEvent,),
     writers=("index",),
-    readers=("retrieve", "gateway", "any consumer"),
+    readers=("retrieve", "purge", "gateway", "any consumer"),
     compacted=True,
     config=_LARGE,
 )
@@ -127,6 +127,7 @@ SOURCES = TopicSpec(
     config=_LARGE,
 )
 
+PURGE = "purge"  # reads index-events, where FRESHET_EDGE_URLS names edges
 LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
@@ -139,6 +140,7 @@ QUEUES = {stage: (spec, stage) for spec in LANES for stage in spec.readers} | {
     for spec in specs.values()
     for stage in spec.readers
 }
+QUEUES[PURGE] = (INDEX_EVENTS, PURGE)
 ALL: tuple[TopicSpec, ...] = (
     *LANES,
     *BATCH.values(),
@@ -162,4 +164,4 @@ def group_of(prefix: str, stage: str, generation: str) -> str:
     ``documents`` is read by every generation from its own beginning, so its reader bears the generation's name too.
     """
     per_generation = any(stage in spec.readers and (spec is DOCUMENTS or "{gen}" in spec.name) for spec in LANES)
-    return f"{prefix}.{stage}.{generation}" if per_generation else f"{prefix}.{stage}"
+    return f"{prefix}.{stage}.{generation}" if per_generation or stage == PURGE else f"{prefix}.{stage}"

@@ -35,6 +35,11 @@ def analyser(language: str) -> TextAnalyzer:
     return builder.filter(Filter.ascii_fold()).build()
 
 
+def words_of(text: str, by: TextAnalyzer) -> list[str]:
+    """All words of a text, in order, as an analyser makes them: what is indexed, and what is looked for."""
+    return list(by.analyze(spaced(text)))
+
+
 def spaced(text: str) -> str:
     """The text in one encoding of its letters, runs of unspaced scripts cut into pairs that overlap."""
     return _UNSPACED.sub(lambda run: _pairs(run[0]), unicodedata.normalize("NFKC", text))

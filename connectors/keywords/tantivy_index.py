@@ -9,7 +9,6 @@ Nothing here waits for anything but the disk: whoever calls does it in a thread,
 
 import gc
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from typing import Any, Final
 from tantivy import Document, Index, IndexWriter, Occur, Query, SchemaBuilder
 
 from connectors.errors import Permanent, Transient
-from connectors.keywords.language import analyser, spaced
+from connectors.keywords.language import analyser, spaced, words_of
+from connectors.keywords.rarity import rarity
 from connectors.keywords.terms import access_terms, allowed_terms, metadata_terms, wanted
 from connectors.search_ports import KeywordChunk, KeywordHit
 from runtime.logs import logger
@@ -45,6 +45,7 @@ class TantivyIndex:
         self._schema = _schema()
         self._index: Index | None = None
         self._writer: IndexWriter | None = None
+        self._chunks = 0  # as of the last commit
         self.versions: dict[DocumentRef, dict[str, str]] = {}  # by version, what it was made of (see `add`)
 
     def open(self, log_name: str) -> dict[int, int]:
@@ -106,15 +107,21 @@ class TantivyIndex:
             self._write.add_document(_note("places", value=value))
             self._write.commit()
             self._read.reload()
+            self._count()
+
+    def _count(self) -> None:
+        """When nothing waits for a commit: every version has one document of its own beside chunks, the places one."""
+        self._chunks = max(0, self._read.searcher().num_docs - sum(map(len, self.versions.values())) - 1)
 
     @property
     def chunks(self) -> int:
         """Chunks that can be found, of old versions too."""
-        return max(0, self._read.searcher().num_docs - sum(map(len, self.versions.values())) - 1)  # and its places
+        _ = self._read  # complains
+        return self._chunks
 
     def search(self, tenant: str, text: str, limit: int, principals: Sequence[str], where: Filter) -> list[KeywordHit]:
         """Best chunks by BM25, best first; ``text`` is never syntax."""
-        words = list(dict.fromkeys(self._analyser.analyze(spaced(text))))
+        words = list(dict.fromkeys(words_of(text, self._analyser)))
         must, never = wanted(where)
         if not words or limit < 1 or not all(must):
             return []
@@ -124,7 +131,7 @@ class TantivyIndex:
         clauses += [(Occur.MustNot, Query.term_set_query(self._schema, "terms", terms)) for terms in never]
         with _failing("search"):
             searcher = self._read.searcher()
-            weights = {word: _rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
+            weights = {word: rarity(searcher.doc_freq("words", word), searcher.num_docs) for word in words}
             known = [word for word in words if any(searcher.doc_freq(field, word) for field in FIELDS)]
             sought = sorted(known, key=weights.__getitem__, reverse=True)[:MOST_WORDS]
             clauses.append((Occur.Must, Query.boolean_query([(Occur.Should, q) for w in sought for q in self._of(w)])))
@@ -145,7 +152,7 @@ class TantivyIndex:
 
     def _hit(self, tenant: str, score: float, found: Document, weights: Mapping[str, float]) -> KeywordHit:
         path, text = str(found.get_first("path")), str(found.get_first("text"))
-        held = set(self._analyser.analyze(spaced(f"{text} {found.get_first('heading') or ''}")))
+        held = set(words_of(f"{text} {found.get_first('heading') or ''}", self._analyser))
         share = sum(weight for word, weight in weights.items() if word in held) / sum(weights.values())
         ordinal = found.get_first("ordinal")
         assert isinstance(ordinal, int)
@@ -181,7 +188,7 @@ class TantivyIndex:
             self._index.reload()
             searcher = self._index.searcher()
             noted = [searcher.doc(at) for _, at in searcher.search(self._term("kind", "places"), 2).hits]
-            self.versions = {}
+            self.versions, self._chunks = {}, 0
             if not searcher.num_docs:
                 return {}
             kept = json.loads(str(noted[0].get_first("value"))) if len(noted) == 1 else {}
@@ -193,6 +200,7 @@ class TantivyIndex:
                 tenant, _, doc_id = str(head.get_first("path")).partition("/")
                 held = self.versions.setdefault(DocumentRef(tenant, doc_id), {})
                 held[str(head.get_first("version"))] = str(head.get_first("value"))
+            self._count()
             return {int(partition): place for partition, place in kept["places"].items()}
 
     @property
@@ -254,8 +262,3 @@ def _note(kind: str, **texts: str) -> Document:
 def _silent(query: Query) -> Query:
     """One that decides, and adds nothing to the score."""
     return Query.const_score_query(query, 0.0)
-
-
-def _rarity(documents: int, of: int) -> float:
-    """What a word weighs: BM25's own measure, so that one that is everywhere says little."""
-    return math.log1p((of - documents + 0.5) / (documents + 0.5))

@@ -62,6 +62,10 @@ class MemoryStore:
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[: max(limit, 0)]
 
+    def chunks(self, tenant: str) -> list[StoredChunk]:
+        """All of a tenant, for who searches them otherwise."""
+        return [chunk for (owner, _), chunk in self._chunks.items() if owner == tenant]
+
     async def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
         ids = sorted(chunk_id for owner, chunk_id in self._chunks if owner == tenant)
         for start in range(0, len(ids), _PAGE):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tantivy import TextAnalyzer
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as By
 from weaviate.classes.query import MetadataQuery
@@ -17,6 +18,7 @@ from weaviate.collections.classes.filters import FilterReturn
 from weaviate.exceptions import WeaviateBaseError, WeaviateInsertManyAllFailedError
 
 from connectors.errors import ConnectorError, Permanent, Transient, Unclear, surest
+from connectors.keywords.language import analyser, words_of
 from connectors.ports import Hit, StoredChunk, StoredObject, Vectors
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_collection import Collection
@@ -36,36 +38,39 @@ _PARALLEL = 4  # requests that write at once
 
 
 class WeaviateStore:
-    """:class:`connectors.ports.VectorStore` of one generation."""
+    """:class:`connectors.ports.VectorStore` of one generation.
+
+    Objects get their words as well where the collection was made with them, see :mod:`weaviate_keywords`.
+    """
 
     def __init__(self, settings: Settings, *, model: str, dimension: int, generation: str | None = None) -> None:
         documents = settings.documents
         name = schema.collection_name(settings.kafka.prefix, generation or documents.generation)
         self._dimension = dimension
-        self._tenants = schema.Tenants(documents.buckets)
-        self._connection = Connection(settings.weaviate)
-        self._collection = Collection(
-            self._connection, name, schema.Shape(model, dimension, documents.buckets), documents.max_filterable_keys
-        )
+        self.tenants = schema.Tenants(documents.buckets)
+        self.connection = Connection(settings.weaviate)
+        words = settings.keyword.language if settings.keyword.engine == "weaviate" else None
+        shape = schema.Shape(model, dimension, documents.buckets, words)
+        self.collection = Collection(self.connection, name, shape, documents.max_filterable_keys)
         self._writing = asyncio.Semaphore(_PARALLEL)
 
     async def open(self) -> None:
-        await self._connection.open()
-        await self._collection.open()
+        await self.connection.open()
+        await self.collection.open()
 
     async def close(self) -> None:
-        await self._connection.close()
+        await self.connection.close()
 
     async def ready(self) -> bool:
-        return await self._connection.ready()
+        return await self.connection.ready()
 
     async def upsert(self, chunks: Sequence[StoredChunk]) -> None:
         for chunk in chunks:
             self._check_vector(chunk)
-        await self._collection.ensure(chunks)
+        await self.collection.ensure(chunks)
         by_tenant: dict[str, list[StoredChunk]] = {}
         for chunk in chunks:
-            by_tenant.setdefault(self._tenants.of(chunk.ref), []).append(chunk)
+            by_tenant.setdefault(self.tenants.of(chunk.ref), []).append(chunk)
         await all_of(self._insert(tenant, batch) for tenant, mine in by_tenant.items() for batch in _batches(mine))
 
     async def delete(self, refs: Mapping[DocumentRef, Sequence[str]]) -> None:
@@ -81,22 +86,22 @@ class WeaviateStore:
         if limit < 1:
             return []
         try:
-            by = compile_filter(principals, where, await self._collection.known(wanted_properties(where)))
+            by = compile_filter(principals, where, await self.collection.known(wanted_properties(where)))
         except Nothing:
             return []
-        buckets = self._tenants.all(tenant)
+        buckets = self.tenants.all(tenant)
         found = await all_of(self._nearest(tenant, bucket, vector, limit, by) for bucket in buckets)
         return sorted((hit for hits in found for hit in hits), key=lambda hit: (-hit.score, hit.id))[:limit]
 
     async def walk(self, tenant: str, *, whole: bool) -> AsyncIterator[list[StoredObject]]:
-        for bucket in self._tenants.all(tenant):
+        for bucket in self.tenants.all(tenant):
             after: str | None = None
             while page := await self._page(tenant, bucket, whole, WHOLE_PAGE if whole else _IDS, after=after):
                 yield page
                 after = page[-1].id
 
     async def objects(self, refs: Mapping[DocumentRef, Sequence[str]], *, whole: bool) -> list[StoredObject]:
-        tenants = {self._tenants.of(ref): ref.tenant for ref in refs}
+        tenants = {self.tenants.of(ref): ref.tenant for ref in refs}
         size = WHOLE_PAGE if whole else _IDS
         pages = [
             await self._page(tenants[bucket], bucket, whole, size, ids=ids[start : start + size])
@@ -111,8 +116,8 @@ class WeaviateStore:
     async def _page(
         self, tenant: str, bucket: str, whole: bool, size: int, after: str | None = None, ids: Sequence[str] = ()
     ) -> list[StoredObject]:
-        part = self._collection.tenant(bucket)
-        return await self._connection.call(
+        part = self.collection.tenant(bucket)
+        return await self.connection.call(
             "walk", lambda: read_page(part, tenant, self._dimension if whole else None, size, after, ids)
         )
 
@@ -120,7 +125,7 @@ class WeaviateStore:
         """Ids by physical tenant, no more at once than one request may hold."""
         by_tenant: dict[str, list[str]] = {}
         for ref, ids in refs.items():
-            by_tenant.setdefault(self._tenants.of(ref), []).extend(ids)
+            by_tenant.setdefault(self.tenants.of(ref), []).extend(ids)
         for tenant, ids in by_tenant.items():
             for start in range(0, len(ids), _IDS):
                 yield tenant, ids[start : start + _IDS]
@@ -135,29 +140,33 @@ class WeaviateStore:
             )
 
     async def _insert(self, tenant: str, chunks: Sequence[StoredChunk]) -> None:
+        words = self.collection.words
+        by = analyser(words) if words else None
+        objects = [_object(chunk, by) for chunk in chunks]
+
         async def insert() -> BatchObjectReturn | None:
             try:
-                return await self._collection.tenant(tenant).data.insert_many([_object(chunk) for chunk in chunks])
+                return await self.collection.tenant(tenant).data.insert_many(objects)
             except WeaviateInsertManyAllFailedError as error:
                 # The client keeps the set of messages, but not whose they are.
                 raise self._failure(chunks[0], str(error)) from error
 
         async with self._writing:
-            result = await self._connection.call("upsert", insert, self._connection.settings.insert_timeout)
+            result = await self.connection.call("upsert", insert, self.connection.settings.insert_timeout)
         if result is not None and result.errors:
             failures = [self._failure(chunks[index], error.message) for index, error in sorted(result.errors.items())]
             raise surest(failures)
 
     def _failure(self, chunk: StoredChunk, message: str) -> ConnectorError:
         if "no such prop" in message or "could not find class" in message:
-            self._collection.forget()  # somebody made the collection anew
+            self.collection.forget()  # somebody made the collection anew
             return Transient(f"Weaviate, chunk {chunk.id} of {chunk.ref.path}: {message}", reason="schema")
         return judge(message, f"chunk {chunk.id} of {chunk.ref.path}")
 
     async def _delete(self, tenant: str, ids: Sequence[str]) -> None:
         async def delete() -> tuple[int, int]:
             try:
-                result = await self._collection.tenant(tenant).data.delete_many(By.by_id().contains_any(ids))
+                result = await self.collection.tenant(tenant).data.delete_many(By.by_id().contains_any(ids))
             except WeaviateBaseError as error:
                 if is_absent_tenant(error):
                     return 0, 0
@@ -166,9 +175,7 @@ class WeaviateStore:
 
         while True:
             async with self._writing:
-                matches, failed = await self._connection.call(
-                    "delete", delete, self._connection.settings.insert_timeout
-                )
+                matches, failed = await self.connection.call("delete", delete, self.connection.settings.insert_timeout)
             if failed:
                 raise Unclear(f"Weaviate, delete: {failed} of {matches} objects were not deleted", reason="store")
             # A server may be set to match fewer than we name at once: then there is more to do.
@@ -178,7 +185,7 @@ class WeaviateStore:
     async def _existing(self, tenant: str, ids: Sequence[str]) -> set[str]:
         async def fetch() -> set[str]:
             try:
-                result = await self._collection.tenant(tenant).query.fetch_objects(
+                result = await self.collection.tenant(tenant).query.fetch_objects(
                     filters=By.by_id().contains_any(ids), limit=len(ids), return_properties=[]
                 )
             except WeaviateBaseError as error:
@@ -187,12 +194,12 @@ class WeaviateStore:
                 raise
             return {str(found.uuid) for found in result.objects}
 
-        return await self._connection.call("look up chunks", fetch)
+        return await self.connection.call("look up chunks", fetch)
 
     async def _nearest(self, tenant: str, bucket: str, vector: Vectors, limit: int, by: FilterReturn) -> list[Hit]:
         async def search() -> list[Hit]:
             try:
-                result = await self._collection.tenant(bucket).query.near_vector(
+                result = await self.collection.tenant(bucket).query.near_vector(
                     vector.tolist(),
                     limit=limit,
                     filters=by,
@@ -205,7 +212,7 @@ class WeaviateStore:
                 raise
             return [_hit(tenant, found) for found in result.objects]
 
-        return await self._connection.call("search", search)
+        return await self.connection.call("search", search)
 
 
 def _batches(chunks: Sequence[StoredChunk]) -> Iterator[list[StoredChunk]]:
@@ -226,13 +233,15 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, str) else sum(map(len, value)) if isinstance(value, list) else 8
 
 
-def _object(chunk: StoredChunk) -> DataObject[dict[str, Any], None]:
+def _object(chunk: StoredChunk, by: TextAnalyzer | None) -> DataObject[dict[str, Any], None]:
     properties: dict[str, Any] = {
         "doc_id": chunk.ref.doc_id,
         "ordinal": chunk.ordinal,
         "text": chunk.text,
         **schema.shared_properties(chunk.access, chunk.metadata),
     }
+    if by is not None:
+        properties["words"] = " ".join(words_of(chunk.text, by))
     return DataObject(properties=properties, uuid=chunk.id, vector=chunk.vector)  # type: ignore[arg-type]
 
 

@@ -4,12 +4,12 @@ Safe when several workers start, or meet a new key, at the same moment: who come
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from weaviate.classes.config import Configure, VectorDistances
+from weaviate.classes.config import Configure, StopwordsPreset, VectorDistances
 from weaviate.collections.classes.config import CollectionConfig
 from weaviate.collections.collection import CollectionAsync
 from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInvalidInputError
@@ -18,6 +18,10 @@ from connectors.errors import Permanent, Transient
 from connectors.ports import StoredChunk
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_connection import Connection
+
+_ALL_WORDS = Configure.inverted_index(
+    stopwords_preset=StopwordsPreset.NONE
+)  # our analyser leaves out what says nothing
 
 
 class Collection:
@@ -28,6 +32,7 @@ class Collection:
         self._connection = connection
         self._shape = shape
         self._max_keys = max_keys
+        self.words: str | None = None  # language of the words that its objects have, if they have them
         self._properties: frozenset[str] = frozenset()
         self._looks = 0  # at the schema, that were begun
         self._lock = asyncio.Lock()
@@ -105,11 +110,13 @@ class Collection:
             raise
 
     async def _create(self) -> None:
+        words = self._shape.words is not None
         try:
             await self._connection.client.collections.create(
                 self.name,
                 description=str(self._shape),
-                properties=schema.chunk_properties(),
+                properties=schema.chunk_properties(words=words),
+                inverted_index_config=_ALL_WORDS if words else None,
                 vector_config=Configure.Vectors.self_provided(
                     vector_index_config=Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE)
                 ),
@@ -131,16 +138,21 @@ class Collection:
                 raise
 
     def _check(self, config: CollectionConfig) -> None:
-        found = config.description or ""
-        tenancy = config.multi_tenancy_config
-        if found == str(self._shape) and tenancy.enabled and tenancy.auto_tenant_creation:
-            return
-        try:
-            ours = json.loads(found).get("freshet") == 1
-        except (ValueError, AttributeError):
-            ours = False
-        why = f"was made for {found}, this worker has {self._shape}" if ours else "was not made by Freshet"
+        tenancy, found = config.multi_tenancy_config, schema.Shape.read(config.description)
+        if found is None or not tenancy.enabled or not tenancy.auto_tenant_creation:
+            self._refuse("was not made by Freshet", "set back model and buckets")
+        elif replace(found, words=None) != replace(self._shape, words=None):
+            self._refuse(f"was made for {found}, this worker has {self._shape}", "set back model and buckets")
+        elif self._shape.words not in (None, found.words):
+            had = f"words in {found.words}" if found.words else "no words to search by"
+            self._refuse(
+                f"was made with {had}, and FRESHET_KEYWORD_ENGINE=weaviate wants them in {self._shape.words}",
+                "set back FRESHET_KEYWORD_ENGINE or FRESHET_KEYWORD_LANGUAGE",
+            )
+        else:
+            self.words = found.words
+
+    def _refuse(self, why: str, instead: str) -> NoReturn:
         raise Permanent(
-            f"collection {self.name} {why}: start a new generation (FRESHET_GENERATION), or set back model and buckets",
-            reason="shape",
+            f"collection {self.name} {why}: start a new generation (FRESHET_GENERATION), or {instead}", reason="shape"
         )

@@ -37,14 +37,30 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the objects of a generation have in common; stored as the collection's description."""
+    """What the objects of a generation have in common; stored as the collection's description.
+
+    ``words``: the language of the words that they have beside their text, for keyword search; None: they have none.
+    """
 
     model: str
     dimension: int
     buckets: int
+    words: str | None = None
 
     def __str__(self) -> str:
-        return json.dumps({"freshet": 1, **asdict(self)}, sort_keys=True)
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps({"freshet": 1, **told}, sort_keys=True)
+
+    @classmethod
+    def read(cls, description: str | None) -> "Shape | None":
+        """The shape that a description tells of; None where it tells of none."""
+        try:
+            told = json.loads(description or "")
+            if told.pop("freshet") == 1:
+                return cls(**told)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            pass
+        return None
 
 
 def collection_name(prefix: str, generation: str) -> str:
@@ -142,9 +158,17 @@ def metadata_property(kind: str, key: str) -> Property:
     )
 
 
-def chunk_properties() -> list[Property]:
-    """Properties that every chunk has.  ``text`` has no inverted index: inserts are 3.7 times faster (servers.md)."""
+def chunk_properties(*, words: bool) -> list[Property]:
+    """Properties that every chunk has.  ``text`` has no inverted index: inserts are 3.7 times faster (servers.md).
+
+    ``words`` is what keyword search looks into: the text's words as our analyser makes them, with blanks between.
+    """
+    searchable = Property(
+        name="words", data_type=DataType.TEXT, index_filterable=True, index_searchable=True,
+        tokenization=Tokenization.WHITESPACE,
+    )  # fmt: skip
     return [
+        *[searchable] * words,
         Property(
             name="doc_id",
             data_type=DataType.TEXT,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local.environment import addresses_at
 from deploy.local.ports import Ports
-from deploy.local.programs import WORKERS
+from deploy.local.programs import PURGER, WORKERS
 from deploy.local.servers import KAFKA_ONE_NODE, REDIS_EVERYWHERE, REDIS_ROLES, WEAVIATE_ONE_NODE
 
 HERE = Path(__file__).resolve().parent
@@ -80,7 +80,7 @@ def redis(role: Mapping[str, str]) -> str:
 def prometheus() -> str:
     """Every gateway and every worker, however many there are: asked of the containers' name server."""
     lines = ["global:", "  scrape_interval: 15s", "scrape_configs:"]
-    for job, port in {"gateway": Ports().gateway, **dict.fromkeys(WORKERS, METRICS_PORT)}.items():
+    for job, port in {"gateway": Ports().gateway, **dict.fromkeys((*WORKERS, PURGER), METRICS_PORT)}.items():
         lines += [
             f"  - job_name: {job}",
             "    dns_sd_configs:",

@@ -14,6 +14,7 @@ from deploy.local.ports import Ports
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
 WORKERS = ("chunk", "embed", "index", "retrieve", "generate", "deliver")
 MAPPER = "map"  # only where there are topics of the user's own
+PURGER = "purge"  # only where there are edges
 
 
 class BadWorkers(ValueError):
@@ -34,8 +35,11 @@ class Program:
 
 def worker_counts(user: Mapping[str, str]) -> dict[str, int]:
     """How many slots each worker has: one, or what FRESHET_WORKERS="embed=2,index=0" says."""
-    mapped = bool(user.get("FRESHET_SOURCES") or user.get("FRESHET_SOURCES_FILE"))
-    counts = dict.fromkeys((*WORKERS, MAPPER) if mapped else WORKERS, 1)
+    names = list(WORKERS)
+    for worker, variable in ((MAPPER, "FRESHET_SOURCES"), (PURGER, "FRESHET_EDGE_URLS")):
+        if user.get(variable) or user.get(f"{variable}_FILE"):
+            names.append(worker)
+    counts = dict.fromkeys(names, 1)
     for item in filter(None, (piece.strip() for piece in user.get("FRESHET_WORKERS", "").split(","))):
         name, _, number = item.partition("=")
         if name not in counts or not number.isdecimal():

@@ -5,8 +5,9 @@ docs/settings.md is generated from the descriptions here.
 """
 
 from runtime.settings.branch import PREFIX, SettingsError
+from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
-from runtime.settings.processes import Api, Gateway, Worker
+from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
 
@@ -15,12 +16,14 @@ __all__ = [
     "Api",
     "Cache",
     "Documents",
+    "Edge",
     "Encoder",
     "Gateway",
     "Jobs",
     "Kafka",
     "Keyword",
     "Llm",
+    "Otlp",
     "Queries",
     "Redis",
     "Rerank",

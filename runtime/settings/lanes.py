@@ -128,8 +128,9 @@ class Keyword(Branch):
 
     engine: str = Field(
         "tantivy",
-        pattern=r"^(tantivy|none)$",
-        description="`tantivy`: an index in each retrieval worker, built from the log. `none`: vectors only.",
+        pattern=r"^(tantivy|weaviate|none)$",
+        description="`tantivy`: an index in each retrieval worker, built from the log. `weaviate`: its own BM25; the "
+        "generation's collection must be made with it. `none`: vectors only.",
     )
     language: str = Field(
         "english",

@@ -1,10 +1,16 @@
 """Settings of the gateway and of a process."""
 
+import re
 from pathlib import Path
+from typing import Self
+from urllib.parse import unquote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from runtime.secrets import check_public
 from runtime.settings.branch import Branch
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Gateway(Branch):
@@ -50,3 +56,46 @@ class Worker(Branch):
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 means none.")
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics.")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
+
+
+class Otlp(Branch):
+    """Traces."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Where traces go, by OTLP over HTTP, e.g. `http://127.0.0.1:4318`. None: nothing is traced.",
+    )
+    headers: SecretStr | None = Field(None, description="Headers for it: `name=value`, comma-separated.")
+    sample: float = Field(
+        1.0, ge=0, le=1, description="Share of traces that are recorded; who sends a `traceparent` along has chosen."
+    )
+    document_ids: bool = Field(True, description="Whether spans name documents by their ids.")
+    queue: int = Field(4096, ge=1, le=1_000_000, description="Spans that wait to be sent; more are dropped.")
+    timeout: float = Field(5.0, gt=0, le=60, description="Longest wait for the collector, s; no lane waits.")
+
+    _public = field_validator("endpoint")(check_public("FRESHET_OTLP_HEADERS"))
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        _ = self.sent_headers
+        return self
+
+    @property
+    def address(self) -> str | None:
+        """The endpoint with the path that OTLP has for traces."""
+        if self.endpoint is None or self.endpoint.endswith("/v1/traces"):
+            return self.endpoint
+        return f"{self.endpoint.rstrip('/')}/v1/traces"
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """Headers by name; a value may be percent-encoded."""
+        text = self.headers.get_secret_value() if self.headers else ""
+        found = {}
+        for pair in filter(None, (each.strip() for each in text.split(","))):
+            name, equals, value = pair.partition("=")
+            if not (equals and _HEADER.fullmatch(name.strip())):
+                raise ValueError("FRESHET_OTLP_HEADERS: write name=value, comma-separated")
+            found[name.strip()] = unquote(value.strip())
+        return found

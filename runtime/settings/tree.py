@@ -8,8 +8,9 @@ from typing import Any, Self
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from runtime.settings.branch import PREFIX, Branch, SettingsError
+from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
-from runtime.settings.processes import Api, Gateway, Worker
+from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.sources import Source, read_sources
 
@@ -30,10 +31,12 @@ class Settings(Branch):
     keyword: Keyword = Keyword()
     rerank: Rerank = Rerank()
     cache: Cache = Cache()
+    edge: Edge = Edge()
     llm: Llm = Llm()
     gateway: Gateway = Gateway()
     api: Api = Api()
     worker: Worker = Worker()
+    otlp: Otlp = Otlp()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -82,7 +85,8 @@ class Settings(Branch):
         """Every value that must not be shown."""
         parts = (getattr(self, branch) for branch in type(self).model_fields)
         values = (getattr(part, name) for part in parts for name in type(part).model_fields)
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return [*whole, *self.otlp.sent_headers.values()]
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -63,6 +63,11 @@ def passed_on(record: Record) -> dict[str, bytes]:
     return {name: record.headers[name] for name in _PASSED_ON if name in record.headers}
 
 
+def trace_of(record: Record) -> dict[str, bytes]:
+    """The header by which what comes of a record belongs to its trace."""
+    return {name: record.headers[name] for name in (TRACEPARENT,) if name in record.headers}
+
+
 def part_output(topic: TopicSpec, part: DocumentPart, partition: int, headers: Mapping[str, bytes]) -> Output:
     """A part as a record of ``topic``."""
     key = part_key(DocumentRef(part.tenant, part.doc_id), part.part)
@@ -87,7 +92,7 @@ def outcome_on_record(ref: DocumentRef, manifest: Manifest, seen: LastSeen) -> L
 
 
 async def record_outcome(
-    manifests: ManifestStore, ref: DocumentRef, token: Token, seen: LastSeen, partition: int
+    manifests: ManifestStore, ref: DocumentRef, token: Token, seen: LastSeen, record: Record
 ) -> Output:
     """Put a version that makes nothing visible on record; returns the index event that says so.
 
@@ -97,4 +102,5 @@ async def record_outcome(
     await manifests.refuse(token, seen)
     (manifest,) = await manifests.read([ref])
     event = event_of(ref, manifest, outcome_on_record(ref, manifest, seen))
-    return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partition, schema_header(event))
+    headers = {**trace_of(record), **schema_header(event)}
+    return Output(registry.INDEX_EVENTS, event_key(ref), encode(event), record.partition, headers)

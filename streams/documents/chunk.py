@@ -103,6 +103,9 @@ class Chunk:
                 lane, current = self._lane(record), overtaken[one.token]
                 outcomes.append(Emit(self._earlier.passed_over(record, one.ref, one.token, current, lane)))
             else:
+                record.span.set(
+                    {"freshet.parts": len(one.parts), "freshet.chunks": sum(len(p.chunks) for p in one.parts)}
+                )
                 outcomes.append(Emit(self._outputs(record, one, max(before[one.ref], most[one.ref])), proof=True))
         self._earlier.count_late([(record, cut.token) for record, cut in cuts])
         return outcomes

@@ -63,9 +63,10 @@ class Embed:
         for number, part in parts.items():
             for chunk in part.chunks:
                 chunk.vector = vectors[chunk.text_hash]
-            record = records[number]
+            record, hashes = records[number], {c.text_hash for c in part.chunks}
+            record.span.set({"freshet.chunks": len(part.chunks), "freshet.encoded": len(hashes - known)})
             output = part_output(registry.VECTORS, part, record.partition, passed_on(record))
-            outcomes[number] = Emit([output], proof=not known.issuperset(c.text_hash for c in part.chunks))
+            outcomes[number] = Emit([output], proof=not known.issuperset(hashes))
         return outcomes
 
     async def vectors(self, texts: dict[str, str]) -> tuple[dict[str, bytes], set[str]]:

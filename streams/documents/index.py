@@ -16,7 +16,15 @@ from connectors.errors import Permanent, Transient, Unclear
 from connectors.ports import Flip, Manifest, ManifestStore, VectorStore
 from runtime import metrics
 from runtime.clock import Clock, millis
-from streams.documents.changes import OVERTAKEN_KEY, Waiting, identify, outcome_on_record, read_change, record_outcome
+from streams.documents.changes import (
+    OVERTAKEN_KEY,
+    Waiting,
+    identify,
+    outcome_on_record,
+    read_change,
+    record_outcome,
+    trace_of,
+)
 from streams.documents.deferrals import own_work
 from streams.documents.diff import Change, event_of, flip_to, kept, new_chunks
 from streams.outcome import Drop, Emit, Outcome, Output, Publish, Record, Refuse, RefusedStatus
@@ -70,8 +78,8 @@ class Index:
                 if change.completes:
                     ended.append(record)
         for wave in waves(changes):
-            partitions = {change.ref: records[number].partition for number, change in wave}
-            found = await self._apply([change for _, change in wave], partitions)
+            of = {change.ref: records[number] for number, change in wave}
+            found = await self._apply([change for _, change in wave], of)
             for number, change in wave:
                 outcomes[number] = found.get(change.ref, outcomes[number])
         for record, seen in refusals:
@@ -93,7 +101,7 @@ class Index:
     async def _refuse(self, record: Record, seen: LastSeen) -> None:
         """Put it on record, announce it, look again: a loss in between would leave a token that ended for no reason."""
         ref, _, token = identify(record)
-        await self._publish([await record_outcome(self._manifests, ref, token, seen, record.partition)])
+        await self._publish([await record_outcome(self._manifests, ref, token, seen, record)])
         (now,) = await self._manifests.status([ref])
         outcome_on_record(ref, now, seen)
 
@@ -109,7 +117,7 @@ class Index:
             marks[place] = max(marks.get(place, token), token)
         await self._manifests.advance(list(marks.values()))
 
-    async def _apply(self, changes: Sequence[Change], partitions: dict[DocumentRef, int]) -> dict[DocumentRef, Outcome]:
+    async def _apply(self, changes: Sequence[Change], of: dict[DocumentRef, Record]) -> dict[DocumentRef, Outcome]:
         """Bring each document (one change per document) to its new version; returns what is special about some."""
         found: dict[DocumentRef, Outcome] = {}
         open_ = {change.ref: change for change in changes}
@@ -138,9 +146,9 @@ class Index:
                 if won:
                     owed[flip.ref] = flip.version
                     current[flip.ref] = manifest_of(flip, current[flip.ref].last_seen)
-                    self._measure(open_.pop(flip.ref))
+                    self._measure(open_.pop(flip.ref), of[flip.ref])
             open_ = {ref: change for ref, change in open_.items() if change.completes}
-            await self._finish({ref: current[ref] for ref in owed}, partitions)
+            await self._finish({ref: current[ref] for ref in owed}, of)
             if not open_:
                 return found
         raise Unclear("another writer keeps changing the same documents", reason="race")
@@ -185,7 +193,7 @@ class Index:
                 )
         return {chunk.ref for chunk in chunks}, doubted
 
-    async def _finish(self, flipped: dict[DocumentRef, Manifest], partitions: dict[DocumentRef, int]) -> None:
+    async def _finish(self, flipped: dict[DocumentRef, Manifest], of: dict[DocumentRef, Record]) -> None:
         """Announce, look again, clean up by id, mark done: in this order a crash leaves the rest to be done again."""
         if not flipped:
             return
@@ -193,9 +201,8 @@ class Index:
         for ref, manifest in flipped.items():
             assert manifest.last_seen is not None
             event = event_of(ref, manifest, manifest.last_seen)
-            outputs.append(
-                Output(registry.INDEX_EVENTS, event_key(ref), encode(event), partitions[ref], schema_header(event))
-            )
+            headers = {**trace_of(of[ref]), **schema_header(event)}
+            outputs.append(Output(registry.INDEX_EVENTS, event_key(ref), encode(event), of[ref].partition, headers))
         await self._publish(outputs)
         flipped = await self._still_current(flipped)
         doomed = {ref: manifest.doomed for ref, manifest in flipped.items() if manifest.doomed}
@@ -213,8 +220,10 @@ class Index:
                 raise Transient(f"{ref.path}: the flip to {manifest.version} was lost", reason="view")
         return {ref: manifest for ref, manifest in flipped.items() if _same(manifest, known[ref])}
 
-    def _measure(self, change: Change) -> None:
-        metrics.answerable_seconds.observe(max(0.0, self._clock.now() - change.published_at / 1000))
+    def _measure(self, change: Change, record: Record) -> None:
+        seconds = max(0.0, self._clock.now() - change.published_at / 1000)
+        metrics.answerable_seconds.observe(seconds)
+        record.span.event("freshet.visible", {"freshet.version": change.version, "freshet.answerable_seconds": seconds})
 
 
 def _same(one: Manifest, other: Manifest) -> bool:

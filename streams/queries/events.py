@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from runtime import tracing
 from runtime.clock import Clock, millis
 from streams.outcome import Outcome, Output, Record, RecordStep, Refuse, RefusedStatus
 from topics import registry
@@ -38,6 +39,7 @@ class Teller:
 
     def error(self, reason: str, message: str) -> Output:
         """The end of a job that got no answer."""
+        tracing.current().fail(reason)
         return self.event("error", {"reason": reason, "message": message})
 
 

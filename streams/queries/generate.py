@@ -14,12 +14,13 @@ import msgspec
 
 from connectors.errors import ConnectorError, Overloaded, Transient
 from connectors.ports import AnswerModel
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.logs import logger
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Publish, Record, Refuse
 from streams.queries.answers import Answers, pieces
+from streams.queries.calls import model_call
 from streams.queries.events import Teller
 from topics.codec import DecodeError, decode_one
 from topics.headers import Hop
@@ -87,7 +88,8 @@ class Generate:
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
                 await self._publish([teller.event("generating", {"model": model.name})])
                 try:
-                    text, kept = await self._stream(model, teller, retrieval.question, passages, ends)
+                    with model_call(model.name, attempt):
+                        text, kept = await self._stream(model, teller, retrieval.question, passages, ends)
                 except ConnectorError as error:
                     log.warning(
                         "model failed", model=model.name, attempt=attempt, reason=error.reason, error=str(error)[:300]
@@ -153,6 +155,12 @@ class Generate:
     ) -> Answer:
         now = self._clock.now()
         text, citations = cite(text.strip() or NOT_FOUND, passages)
+        told: tracing.Attributes = {
+            "freshet.passages": len(passages),
+            "freshet.citations": len(citations),
+            "freshet.degraded": degraded,
+        }
+        tracing.current().set({"gen_ai.response.model": model, **told})
         return Answer(
             text=text,
             found=bool(passages) and text != NOT_FOUND,

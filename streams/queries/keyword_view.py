@@ -56,6 +56,8 @@ class _Parts:
 class KeywordView:
     """:class:`connectors.search_ports.KeywordIndex` over a table that it keeps; ``manifests`` is the worker's tail."""
 
+    stands_alone = True
+
     def __init__(self, name: str, chunks: TopicLog, table: KeywordTable, manifests: ManifestStore) -> None:
         self.name = name
         self._log, self._table, self._manifests = chunks, table, manifests
@@ -102,8 +104,8 @@ class KeywordView:
         ids = {ref: (m.version or "", list(m.chunks)) for ref, m in manifests.items()}
         return [_hit(hit, *ids.get(hit.ref, ("", []))) for hit in hits if hit.version >= ids.get(hit.ref, ("",))[0]]
 
-    def texts(self, ref: DocumentRef, version: str, ordinals: Sequence[int]) -> dict[int, str]:
-        return self._table.texts(ref, version, ordinals)
+    async def texts(self, ref: DocumentRef, version: str, chunks: Mapping[int, str]) -> dict[int, str]:
+        return self._table.texts(ref, version, list(chunks))
 
     async def run(self) -> None:
         """Keep it, for ever."""

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runtime import tracing
+
 
 class Laps:
     """Adds up milliseconds by step, of steps in a row and of such as run beside others."""
@@ -19,10 +21,11 @@ class Laps:
 
     @contextmanager
     def taking(self, step: str) -> Iterator[None]:
-        """A step for as long as the block takes."""
+        """A step for as long as the block takes; traces show it too."""
         began = time.perf_counter()
         try:
-            yield
+            with tracing.span(f"freshet.{step}"):
+                yield
         finally:
             self._last = time.perf_counter()
             self._add(step, self._last - began)

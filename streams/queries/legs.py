@@ -115,13 +115,17 @@ class Legs:
         question, hop = asked.question, asked.hop
         if not self._keywords.state().whole:
             asked.degraded["keyword-catching-up"] = None
-        seconds = asked.begin("keyword")
+        keywords, seconds = self._keywords, asked.begin("keyword")
+
+        async def search() -> list[Hit]:
+            return await keywords.search(hop.tenant, question.question, limit, hop.principals, question.filter)
+
         with asked.laps.taking("keyword"):
+            if not keywords.stands_alone:
+                return await self.breaker.call(search, seconds)
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._keywords.search(
-                        hop.tenant, question.question, limit, hop.principals, question.filter
-                    )
+                    return await search()
             except TimeoutError:
                 raise Transient(f"no hits by keyword within {seconds:g} s", reason="timeout") from None
 

@@ -4,6 +4,7 @@ Passages of one document whose surroundings meet become one, in the place of the
 What cannot be had for certain is left as it is: a passage never gets the text of another version.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,26 +45,26 @@ class Neighbours:
 
     async def widen(self, passages: Sequence[Passage], tenant: str, manifests: Reading) -> list[Passage]:
         """The passages with what is around them, best first."""
-        refs = list(dict.fromkeys(DocumentRef(tenant, passage.doc_id) for passage in passages))
+        whose = [DocumentRef(tenant, passage.doc_id) for passage in passages]
+        refs = list(dict.fromkeys(whose))
         known = dict(zip(refs, await manifests.read(refs), strict=True))
+        around = await asyncio.gather(*(self._around(p, r, known[r]) for p, r in zip(passages, whose, strict=True)))
         kept: list[_Wide] = []
-        for passage in passages:
-            ref = DocumentRef(tenant, passage.doc_id)
-            wide = _Wide(passage, self._around(passage, ref, known[ref]))
+        for wide in map(_Wide, passages, around):
             met = [other for other in kept if other.meets(wide)]
             for other in [*met[1:], wide] if met else []:
                 met[0].texts |= other.texts
             kept = [other for other in kept if other not in met[1:]] + ([] if met else [wide])
         return [wide.whole() for wide in kept]
 
-    def _around(self, passage: Passage, ref: DocumentRef, manifest: Manifest) -> dict[int, str]:
+    async def _around(self, passage: Passage, ref: DocumentRef, manifest: Manifest) -> dict[int, str]:
         ids = list(manifest.chunks)
         if manifest.version != passage.version or passage.chunk_id not in ids:
             return {}
         own = ids.index(passage.chunk_id)
         places = range(max(0, own - self._each), min(len(ids), own + self._each + 1))
         with contextlib.suppress(Transient):  # an index that is being built has them later
-            texts = self._keywords.texts(ref, passage.version, places)
+            texts = await self._keywords.texts(ref, passage.version, {place: ids[place] for place in places})
             if len(texts) == len(places):
                 return {**texts, own: passage.text}
         return {}

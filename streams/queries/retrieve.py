@@ -11,7 +11,7 @@ import time
 import msgspec
 
 from connectors.errors import ConnectorError
-from runtime import metrics
+from runtime import metrics, tracing
 from runtime.clock import Clock
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Output, Publish, Record, Refuse
@@ -68,7 +68,7 @@ class Retrieve:
         try:
             in_time(hop, self._clock, "retrieval")
             if question.mode == "embed":
-                return await self._embed(question, hop, teller)
+                return Emit([await self._embed(question, hop, teller)])
             return Emit(await self._answer(question, hop, tokens, timings, teller, record.partition))
         except Late as late:
             metrics.answers_total.labels("expired").inc()
@@ -90,6 +90,7 @@ class Retrieve:
             return [teller.error("unavailable", f"retrieval is not possible right now: {error}")]
         finally:
             await asyncio.gather(announced, return_exceptions=True)
+        tracing.current().set({"freshet.passages": len(retrieval.passages), "freshet.degraded": retrieval.degraded})
         await announced  # an outage of the broker pauses the stage like any other
         in_time(hop, self._clock, "generation" if question.mode == "answer" else "an answer")
         return self._outputs(question, hop, teller, retrieval, partition)
@@ -137,21 +138,19 @@ class Retrieve:
             asked_at=question.asked_at,
         )
 
-    async def _embed(self, question: Question, hop: Hop, teller: Teller) -> Outcome:
+    async def _embed(self, question: Question, hop: Hop, teller: Teller) -> Output:
         if self._vectors is None:
-            return Emit([teller.error("unavailable", "nothing is embedded here")])
+            return teller.error("unavailable", "nothing is embedded here")
         await self._publish([teller.event("retrieving")])
         try:
             async for some in self._vectors.of(question.texts):
-                if hop.expired(self._clock.now()):
-                    metrics.answers_total.labels("expired").inc()
-                    return Emit([teller.error("expired", "the deadline passed before all vectors were there")])
+                in_time(hop, self._clock, "embedding")
                 await self._publish([teller.event("vectors", msgspec.to_builtins(some))])
         except ConnectorError as error:
             metrics.retrieval_errors.labels(error.reason).inc()
-            return Emit([teller.error("unavailable", f"nothing can be embedded right now: {error}")])
+            return teller.error("unavailable", f"nothing can be embedded right now: {error}")
         metrics.answers_total.labels("embedded").inc()
-        return Emit([teller.event("answer", {"embedding": msgspec.to_builtins(self._vectors.receipt(question.texts))})])
+        return teller.event("answer", {"embedding": msgspec.to_builtins(self._vectors.receipt(question.texts))})
 
     async def _find(
         self,

@@ -8,6 +8,7 @@ import pytest
 from chaos.cache import Counts, promises
 from chaos.checks import Violation
 from chaos.documents import Author
+from chaos.edge import Copies
 from chaos.history import History, Read, Write
 from chaos.repeats import DOC_IDS, GROUPS, MEMBERS, Repeats
 from chaos.traffic import Traffic
@@ -74,6 +75,13 @@ def test_each_broken_promise_is_told(
         harm(found, violations, counts)
     sentences = promises(found, violations, counts)
     assert len(sentences) == len(told) and all(text in said for text, said in zip(told, sentences, strict=True))
+
+
+def test_an_edge_that_was_of_no_use_proves_nothing() -> None:
+    """Most questions must have been answered by its copies, or some at least."""
+    (told,) = promises(history(), [], Counts(40, 60, 0, {}), Copies(100, 20, []))
+    assert told.startswith("the edge's hit ratio was 0.20")
+    assert not promises(history(), [], Counts(40, 60, 0, {}), Copies(100, 21, []))
 
 
 async def test_questions_come_again() -> None:

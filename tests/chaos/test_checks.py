@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from chaos.checks import judge
+from chaos.checks import Edge, judge
 from chaos.documents import Author, Revision, statements_in
+from chaos.edge import Copies
 from chaos.history import History, Read, Write
 
 DOC = "statements/1"
@@ -125,3 +126,33 @@ def test_caches_may_only_lack_what_is_new(case: Read, kinds: list[str]) -> None:
     """For their time to live, and for the time of a search; a change or a delete they may not outlive at all."""
     history = History(writes=written(ONE, TWO, REVOKED, GONE), reads=[case])
     assert [violation.kind for violation in judge(history, ttl=5)] == kinds
+
+
+@pytest.mark.parametrize(
+    ("case", "kinds"),
+    [
+        (read(12.5, *whole(ONE), edge="hit"), []),  # the second is visible since 11, and being purged
+        (read(12.5, *whole(ONE), edge="miss"), ["stale"]),
+        (read(12.5, *whole(ONE)), ["stale"]),
+        (read(13.5, *whole(ONE), edge="hit"), ["stale"]),
+        (read(22.5, *whole(TWO), edge="hit"), []),
+        (read(23.5, *whole(TWO), edge="hit"), ["revoked"]),
+        (read(12.5, (ONE, 0), (TWO, 1), edge="hit"), ["mixed"]),
+        (read(15, edge="hit"), []),  # what is new may be missing in a copy for as long as it lives
+        (read(15, edge="miss"), ["vanished"]),
+    ],
+)
+def test_copies_may_be_behind_while_they_are_purged(case: Read, kinds: list[str]) -> None:
+    """An edge's own copy, and nothing else that came through it."""
+    history = History(writes=written(ONE, TWO, REVOKED, GONE), reads=[case])
+    assert [violation.kind for violation in judge(history, 0, Edge(purge=2.0, max_age=100.0))] == kinds
+
+
+def test_how_late_copies_were() -> None:
+    """Counted from when the next version was known to be visible; a question about several documents is one."""
+    reads = [
+        read(10.5, *whole(ONE), edge="hit"), read(11.5, *whole(ONE), edge="hit"), read(22.0, *whole(ONE), edge="hit"),
+        read(23.0, *whole(ONE), edge="miss"), read(24.0, *whole(ONE)), read(11.5, *whole(ONE), edge="hit"),
+    ]  # fmt: skip
+    copies = Copies.of(History(writes=written(ONE, TWO, REVOKED), reads=reads))
+    assert copies == Copies(4, 3, [0.5, 0.5, 11.0]) and copies.hit_ratio == 0.75

@@ -43,6 +43,6 @@ def test_what_collapses_or_grows() -> None:
     """Fewer answers than at the peak, more memory than at second 10, and an overload that was none."""
     found = kept()
     assert judge(replace(found, peak=12.0)) == ["10.0 answers a second under overload, 12.0 at the peak"]
-    grown = [(at, {**used, "gateway": used["gateway"] * (1 + at / 300)}) for at, used in found.memory]
+    grown = [(at, {**used, "gateway": int(used["gateway"] * (1 + at / 300))}) for at, used in found.memory]
     assert judge(replace(found, memory=grown))[0].startswith("gateway has 1.1")
     assert judge(replace(found, asked=found.answered())) == ["nobody was refused: this was no overload"]

@@ -5,6 +5,7 @@ import pytest
 from connectors.memory.deliveries import MemoryDeliveries
 from connectors.memory.embeddings import MemoryEmbeddings
 from connectors.memory.jobs import MemoryJobs
+from connectors.memory.keywords import MemoryKeywords
 from connectors.memory.lanes import MemoryLanes
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
@@ -13,10 +14,20 @@ from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
 from tests.connectors.contract.job_contract import JobContract
+from tests.connectors.contract.keyword_contract import InStore, KeywordContract
 from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, at
 from tests.connectors.contract.store_contract import DIMENSION, StoreContract
 from tests.connectors.contract.view_contract import Lose, ViewContract, event, in_order
+
+
+class TestKeywords(KeywordContract):
+    """The contract."""
+
+    @pytest.fixture
+    def keywords(self) -> InStore:
+        store = MemoryStore(DIMENSION)
+        return InStore(store, MemoryKeywords(store), DIMENSION)
 
 
 class TestManifests(ManifestContract):

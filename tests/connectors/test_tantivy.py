@@ -55,6 +55,9 @@ class Table:
         hits = self.table.search(tenant, text, limit, principals, where or {})
         return [Found(hit.ref.doc_id, hit.text, hit.score, hit.words) for hit in hits]
 
+    async def texts(self, doc_id: str, places: Sequence[int], tenant: str = "acme") -> dict[int, str]:
+        return self.table.texts(DocumentRef(tenant, doc_id), "1", places)
+
 
 def opened(folder: Path, language: str = "english") -> TantivyIndex:
     table = TantivyIndex(folder, language)
@@ -100,6 +103,23 @@ class TestVersions:
         table.remove(A, ["2"])
         table.commit(LOG, {0: 3})
         assert table.versions == {B: {"1": "m1"}} and table.chunks == 1
+
+    def test_chunks_that_can_be_found_are_counted(self, table: TantivyIndex) -> None:
+        """As of the last commit, whatever was added and removed since, and after it was opened again."""
+        table.add(A, "1", "m1", head(), chunks("one", "two", "three"))
+        assert table.chunks == 0
+        table.commit(LOG, {0: 1})
+        table.add(A, "2", "m2", head(), chunks("four"))
+        table.add(B, "1", "m1", head(), chunks("five"))
+        assert table.chunks == 3
+        table.remove(A, ["1"])
+        assert table.chunks == 3
+        table.commit(LOG, {0: 2})
+        assert table.chunks == 2
+        table.add(A, "3", "m3", head(), chunks("six"))
+        table.close()
+        table.open(LOG)
+        assert table.chunks == 2
 
     def test_texts_by_their_places(self, table: TantivyIndex) -> None:
         """Of one version of one document, those that are there; nothing of versions that are not."""

@@ -15,11 +15,12 @@ from deploy.compose import settings as compose
 from deploy.local.cache import cache_folder
 from deploy.local.parts import KAFKA_VERSION, WEAVIATE_VERSION, locate, locked_version
 from deploy.local.ports import Ports
-from deploy.local.programs import ROOT, WORKERS
+from deploy.local.programs import PURGER, ROOT, WORKERS
 from deploy.local.servers import REDIS_ROLES
 from runtime.settings import Settings
 
-FILES = ("docker-compose.yml", "deploy/compose/gpu.yaml")
+FILES = ("docker-compose.yml", "deploy/compose/gpu.yaml", "deploy/compose/edge.yaml")
+LANES = (*WORKERS, PURGER)
 MAIN: dict[str, Any] = yaml.safe_load((ROOT / FILES[0]).read_text())
 SERVICES: dict[str, dict[str, Any]] = MAIN["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
@@ -35,8 +36,9 @@ def test_it_is_what_the_specification_says(file: str) -> None:
 
 def test_every_lane_is_a_service() -> None:
     """One service a lane, named and run as in the local stack, beside the gateway and two that run once."""
-    assert {name for name, service in OURS.items() if service["restart"] == "unless-stopped"} == {*WORKERS, "gateway"}
-    assert all(SERVICES[name]["command"] == ["streams", name] for name in WORKERS)
+    assert {name for name, service in OURS.items() if service["restart"] == "unless-stopped"} == {*LANES, "gateway"}
+    assert all(SERVICES[name]["command"] == ["streams", name] for name in LANES)
+    assert {name for name in LANES if "profiles" in SERVICES[name]} == {PURGER}
     assert {name for name, service in OURS.items() if service["restart"].startswith("on-failure")} == {
         "topics",
         "encoder",
@@ -64,6 +66,8 @@ def test_nothing_is_open_to_the_network() -> None:
         "gateway": f"127.0.0.1:{Ports().gateway}:{Ports().gateway}",
         "kafka": f"127.0.0.1:{Ports().kafka}:{Ports().kafka}",
         "prometheus": "127.0.0.1:9090:9090",
+        "varnish": "127.0.0.1:6081:6081",
+        "jaeger": "127.0.0.1:16686:16686",
     }
     assert f"OUTSIDE://127.0.0.1:{Ports().kafka}" in str(compose.kafka()["KAFKA_ADVERTISED_LISTENERS"])
 
@@ -87,6 +91,16 @@ def test_one_version_of_everything() -> None:
     assert all(re.fullmatch(r".+:v?\d+\.\d+\.\d+[\w.-]*", image) for image in images.values()), images
 
 
+def test_the_edge_and_who_tells_it_know_each_other() -> None:
+    """The profile's own file gives the purge worker Varnish's address, and both the same secret."""
+    services = yaml.safe_load((ROOT / "deploy/compose/edge.yaml").read_text())["services"]
+    told = {name: service["environment"] for name, service in services.items()}
+    assert told["purge"] == told["gateway"] and "http://varnish:6081/" in told["purge"]["FRESHET_EDGE_URLS"]
+    assert told["purge"]["FRESHET_EDGE_SECRET"] == told["varnish"]["FRESHET_EDGE_SECRET"]
+    assert SERVICES["varnish"]["profiles"] == SERVICES["purge"]["profiles"] == ["edge"]
+    assert ":6081" in SERVICES["varnish"]["command"]
+
+
 def test_settings_are_settings_of_ours() -> None:
     """Every FRESHET_* name in the files is a setting, and what our containers get is a valid whole."""
     known = {variable for _, _, variable in Settings.variables()}
@@ -103,7 +117,7 @@ def test_settings_are_settings_of_ours() -> None:
 def test_whoever_has_metrics_is_asked() -> None:
     """Prometheus asks the gateway and every lane, each at the port where its health check finds it."""
     jobs = yaml.safe_load((compose.HERE / "prometheus.yml").read_text())["scrape_configs"]
-    assert {job["job_name"] for job in jobs} == {*WORKERS, "gateway"}
+    assert {job["job_name"] for job in jobs} == {*LANES, "gateway"}
     for job in jobs:
         [asked] = job["dns_sd_configs"]
         assert asked["names"] == [job["job_name"]]
@@ -112,7 +126,7 @@ def test_whoever_has_metrics_is_asked() -> None:
 
 def test_a_lane_can_be_scaled() -> None:
     """No lane has a name or a port that a second container of it could not have too."""
-    for name in WORKERS:
+    for name in LANES:
         assert not {"container_name", "hostname", "ports"} & set(SERVICES[name])
     assert compose.application()["FRESHET_WORKER_SLOT_FILE"] == "/etc/hostname"
 

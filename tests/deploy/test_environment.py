@@ -72,6 +72,15 @@ def test_a_worker_may_be_left_out() -> None:
     assert "generate" not in names
 
 
+@pytest.mark.parametrize("variable", ["FRESHET_EDGE_URLS", "FRESHET_EDGE_URLS_FILE"])
+def test_edges_bring_their_worker(variable: str) -> None:
+    """Where there are edges one more worker runs, which may be scaled; without any there is none."""
+    assert "purge" not in {program.name for program in application_programs(Ports(), {variable: ""})}
+    user = {variable: "http://127.0.0.1:6081/"}
+    assert "purge" in {program.name for program in application_programs(Ports(), user)}
+    assert worker_counts({**user, "FRESHET_WORKERS": "purge=2"})["purge"] == 2
+
+
 @pytest.mark.parametrize("variable", ["FRESHET_SOURCES", "FRESHET_SOURCES_FILE"])
 def test_topics_of_ones_own_have_a_worker(variable: str) -> None:
     """The map worker runs where there is something to map, and may be left out or multiplied like any other."""

@@ -15,6 +15,7 @@ from deploy.local.own_stack import OwnStack, own_stack
 from deploy.local.state import state_folder
 from deploy.local.supervisor import Supervisor
 from runtime.settings import Settings
+from tests.traces import Collector, collector
 
 E2E_PORT_BASE = "18300"
 DEADLINE = 60.0  # seconds for anything to happen
@@ -83,11 +84,19 @@ class System:
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[System]:
+def traces() -> Iterator[Collector]:
+    """What the whole system sends its traces to."""
+    with collector() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def system(traces: Collector) -> Iterator[System]:
     """Servers, workers and gateway: started here and stopped here."""
     base = os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)
     state = state_folder(state_folder().folder / "e2e")
     if Supervisor.connect(state) is None:  # what an earlier run published would be found by this one's questions
         shutil.rmtree(state.folder, ignore_errors=True)
-    with own_stack("e2e", base) as stack, httpx.Client(base_url=stack.door, timeout=60) as http:
+    settings = {"FRESHET_OTLP_ENDPOINT": traces.endpoint}
+    with own_stack("e2e", base, settings) as stack, httpx.Client(base_url=stack.door, timeout=60) as http:
         yield System(stack, Settings.from_env(stack.environment), http)

@@ -24,7 +24,7 @@ from deploy.local.programs import ROOT
 from gateway.app import create_app
 from gateway.keys import Key, digest, mint, write_keys
 from gateway.memory_log import MemoryLog
-from tests.e2e.bad_input import callers, folders, questions, records, requests, sockets
+from tests.e2e.bad_input import callers, folders, mcp, openai, questions, records, requests, sockets
 from tests.e2e.bad_input.kinds import Answer, Asked, Http, Produced, Published, Raw
 from tests.e2e.bad_input.page import render
 from tests.e2e.conftest import DEADLINE, System
@@ -98,6 +98,9 @@ class Doors:
     def _judge(self, row: Http, response: httpx.Response) -> tuple[Answer, bool]:
         said = response.json() if "json" in response.headers.get("Content-Type", "") else {}
         good = response.status_code == row.status and row.says in response.text
+        if isinstance(told := said.get("error"), dict) and row.path.startswith(openai.PATHS):
+            good &= told["code"] == row.kind
+            return Answer(f"{response.status_code} {told['code']}", told["message"]), good
         if row.kind is not None:
             good &= response.headers.get("Content-Type") == "application/problem+json"
             good &= said.get("type") == f"urn:freshet:problem:{row.kind}"
@@ -108,6 +111,9 @@ class Doors:
             status = self.system.wait(row.path.removeprefix("/v1/documents/"), said["token"])
             good &= status["status"] == "rejected" and row.later in (status["reason"] or "")
             return Answer(f"{response.status_code}, then {status['status']}", status["reason"] or ""), good
+        if row.path == "/mcp" and row.kind is None:
+            found = said.get("result", {}).get("content") or [{"text": said.get("error", {}).get("message")}]
+            return Answer(str(response.status_code), found[0]["text"] or response.text), good
         errors = said.get("errors") or []
         lacking = [f"{each['status']}: {each['token']}" for each in said.get("lacking") or []]
         words = errors[0]["detail"] if errors else "; ".join(lacking)
@@ -270,7 +276,7 @@ def test_bad_input_is_answered(system: System, tmp_path: Path, monkeypatch: pyte
     doors = Doors(system, tmp_path, monkeypatch)
     with ThreadPoolExecutor(1) as aside:  # it waits for what the gateway gives up on
         slow = aside.submit(doors.sockets, "Connections", sockets.TABLE["Connections"])
-        for name, rows in (requests.TABLE | questions.TABLE).items():
+        for name, rows in (requests.TABLE | questions.TABLE | openai.TABLE | mcp.TABLE).items():
             doors.requests(name, rows)
         for name, rows in callers.TABLE.items():
             doors.keyed(name, rows)

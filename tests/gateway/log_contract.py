@@ -5,14 +5,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
 from gateway.ports import CaughtUp, Log, LoggedEvent, Place
 from runtime.clock import millis
 from tests.gateway.builders import event, token, whole_story
 from topics.codec import encode, schema_header
-from topics.headers import Hop
+from topics.headers import Hop, Priority
 from topics.identity import mint_job_id
 from topics.queries import AnswerEvent, Question
-from topics.registry import ANSWERS, DOCUMENTS, QUERIES
+from topics.registry import ANSWERS, DOCUMENTS, QUERIES, QUERIES_BATCH
 
 Say = Callable[[AnswerEvent], Awaitable[None]]
 
@@ -46,12 +48,13 @@ async def eventually(true: Callable[[], Any], seconds: float = 20) -> None:
         await asyncio.sleep(0.02)
 
 
-async def ask(log: Log, job_id: str) -> Place:
+async def ask(log: Log, job_id: str, priority: Priority = "interactive") -> Place:
     """Publish a question."""
-    hop = Hop(job_id=job_id, deadline=millis() + 30_000, reply_partition=0, tenant="acme")
+    hop = Hop(job_id=job_id, deadline=millis() + 30_000, reply_partition=0, tenant="acme", priority=priority)
     question = Question(question="why?", asked_at=millis())
     headers = {**hop.headers(), **schema_header(question)}
-    return await log.publish(QUERIES, job_id.encode(), encode(question), headers, 20)
+    topic = QUERIES_BATCH if priority == "batch" else QUERIES
+    return await log.publish(topic, job_id.encode(), encode(question), headers, 20)
 
 
 class LogContract:
@@ -114,15 +117,17 @@ class LogContract:
         found = [item async for item in opened.replay(mint_job_id(0), time.time() + 0.5)]
         assert found == [CaughtUp()]
 
-    async def test_questions_are_found(self, opened: Log) -> None:
+    @pytest.mark.parametrize("priority", ["interactive", "batch"])
+    async def test_questions_are_found(self, opened: Log, priority: Priority) -> None:
         """A question is found by its job id, with what its headers say; one that was never asked is not."""
         job_id = mint_job_id(0)
         for _ in range(3):
             await ask(opened, mint_job_id(0))
-        await ask(opened, job_id)
+        await ask(opened, job_id, priority)
         asked = await opened.find_question(job_id)
         assert asked is not None
         assert (asked.hop.job_id, asked.hop.tenant, asked.question.question) == (job_id, "acme", "why?")
+        assert asked.hop.priority == priority
         assert await opened.find_question(mint_job_id(0)) is None
 
     async def test_what_waits(self, opened: Log) -> None:
@@ -130,3 +135,14 @@ class LogContract:
         before = (await opened.queue_lengths())["retrieve"]
         await ask(opened, mint_job_id(0))
         assert (await opened.queue_lengths())["retrieve"] == before + 1
+
+    async def test_a_record_by_its_place(self, opened: Log) -> None:
+        """Key, value and headers as they were published; nothing where nothing is yet, nor before the first one."""
+        place = await opened.publish(DOCUMENTS, b"by/place", b"text", {"content-type": b"text/plain"}, 20)
+        await opened.publish(DOCUMENTS, b"by/place", None, {}, 20)
+        found = await opened.written(DOCUMENTS, place.partition, place.offset)
+        assert found is not None and (found.key, found.value) == (b"by/place", b"text")
+        assert found.headers["content-type"] == b"text/plain"
+        gone = await opened.written(DOCUMENTS, place.partition, place.offset + 1)
+        assert gone is not None and gone.value is None
+        assert await opened.written(DOCUMENTS, place.partition, place.offset + 1_000_000) is None

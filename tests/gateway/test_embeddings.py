@@ -14,6 +14,7 @@ import pytest
 from gateway.memory_log import MemoryLog
 from tests.gateway.builders import asked, event
 from topics.queries import Embedded, Question
+from topics.registry import QUERIES, QUERIES_BATCH
 
 ROWS = np.array([[0.6, 0.8], [1.0, 0.0], [0.0, -1.0]], "<f4")
 
@@ -112,3 +113,14 @@ async def test_the_list_of_models(openai_client: openai.AsyncOpenAI) -> None:
     assert (await openai_client.models.retrieve("freshet")).owned_by == "freshet"
     with pytest.raises(openai.NotFoundError):
         await openai_client.models.retrieve("gpt-5")
+
+
+async def test_many_texts_let_questions_go_first(client: httpx.AsyncClient, log: MemoryLog) -> None:
+    """A few texts wait like a question does, more of them behind all questions."""
+    for count in (4, 5):
+        body = {"model": "freshet-embedding", "input": ["x"] * count}
+        asking = asyncio.create_task(client.post("/v1/embeddings", json=body))
+        while len(log.published) < count - 3:
+            await asyncio.sleep(0)
+        asking.cancel()
+    assert [record.topic for record in log.published] == [QUERIES, QUERIES_BATCH]

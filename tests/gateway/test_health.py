@@ -55,6 +55,16 @@ async def test_a_topic_of_the_users_may_be_missing(client: httpx.AsyncClient, lo
     assert answer.json()["checks"]["sources"] == {"ok": True, "reason": "missing: shop.articles"}
 
 
+async def test_an_edge_may_be_away(door: Settings, log: MemoryLog, manifests: MemoryManifests) -> None:
+    """That the purge lane waits for an edge is told; it is no reason to take the gateway out of service."""
+    board = MemoryLanes()
+    await board.pause("purge", PausedLane("0", 1_700_000_000_000, "edge http://e is away"))
+    async with serving(create_app(door, manifests, log, board)) as client:
+        answer = await client.get("/readyz")
+    told = {"ok": True, "reason": "paused since 2023-11-14T22:13:20Z: edge http://e is away"}
+    assert (answer.status_code, answer.json()["checks"]["lane.purge"]) == (200, told)
+
+
 async def test_lanes_that_stand_still_are_named(door: Settings, log: MemoryLog, manifests: MemoryManifests) -> None:
     """A lane that waits for something says since when and for what; a worse thing about it is told instead."""
     board = MemoryLanes()

@@ -8,8 +8,12 @@ import httpx
 import pytest
 from msgspec import to_builtins
 
+from connectors.memory.manifests import MemoryManifests
+from connectors.memory.promotions import MemoryPromotions
+from gateway import shelf
+from gateway.app import create_app
 from gateway.memory_log import MemoryLog
-from tests.gateway.builders import answering
+from tests.gateway.builders import answering, door_settings, serving
 from topics.queries import Passage, Question
 
 PASSAGE = Passage(
@@ -97,3 +101,98 @@ async def test_a_mistake_is_told_with_its_parameter(
     assert told.status_code == 422
     assert [error["parameter"] for error in told.json()["errors"]] == [parameter]
     assert told.headers["cache-control"] == "no-store"
+
+
+KEEP = "public, max-age=0, s-maxage=60"
+
+
+@pytest.fixture
+async def promotions() -> MemoryPromotions:
+    """What the purge lane says: that it works."""
+    known = MemoryPromotions()
+    await known.tell(purging=True)
+    return known
+
+
+@pytest.fixture
+async def edged(
+    manifests: MemoryManifests, log: MemoryLog, promotions: MemoryPromotions, asked: list[Question]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway behind an edge, which promotes what is asked three times."""
+    settings = door_settings(EDGE_URLS="http://edge", EDGE_PROMOTE_AFTER="3", EDGE_MAX_AGE="60", TENANTS="default,acme")
+    async with serving(create_app(settings, manifests, log, None, promotions)) as client:
+        yield client
+
+
+async def ask(client: httpx.AsyncClient, times: int = 3, **query: Any) -> httpx.Response:
+    """The last of several answers to one question."""
+    headers = query.pop("headers", {})
+    for _ in range(times - 1):
+        await client.get("/v1/retrieve", params={"q": "Where?", **query}, headers=headers)
+    return await client.get("/v1/retrieve", params={"q": "Where?", **query}, headers=headers)
+
+
+async def test_what_comes_again_and_again_is_promoted(edged: httpx.AsyncClient) -> None:
+    """From the third time on; a question that differs in anything is another one, and nobody gets another's job."""
+    assert (await ask(edged, 2)).headers["cache-control"] == "public, no-cache"
+    third = await ask(edged, 1)
+    assert third.headers["cache-control"] == KEEP and not {"freshet-job", "server-timing"} & set(third.headers)
+    known = await ask(edged, 1, headers={"If-None-Match": third.headers["etag"]})
+    assert (known.status_code, known.headers["cache-control"]) == (304, KEEP)
+    for other in ({"k": "3"}, {"search": "keyword"}, {"filter": '{"a": {"eq": 1}}'}, {"q": "Where"}):
+        found = await ask(edged, 2, **other)
+        assert found.headers["cache-control"] == "public, no-cache" and "freshet-job" in found.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [({"Freshet-Principals": "ann"}, {}), ({"Freshet-Tenant": "acme"}, {}), ({}, {"at_least": "1.0.7"})],
+)
+async def test_only_what_everyone_may_see_is_promoted(
+    edged: httpx.AsyncClient, promotions: MemoryPromotions, headers: dict[str, str], query: dict[str, str]
+) -> None:
+    """And what asks for no freshness of its own; the rest is not even counted."""
+    found = await ask(edged, 5, headers=headers, **query)
+    assert "s-maxage" not in found.headers["cache-control"] and not promotions.asked
+
+
+async def test_what_could_not_be_forgotten_is_not_promoted(
+    edged: httpx.AsyncClient,
+    found: dict[str, Any],
+    promotions: MemoryPromotions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Passages that are none, degraded, or took so long that they may come after the last purge of a change; and
+    nothing while edges are not purged, or while that cannot be told."""
+    assert (await ask(edged)).headers["cache-control"] == KEEP
+    with monkeypatch.context() as patched:
+        patched.setitem(found, "passages", [])
+        assert (await ask(edged)).headers["cache-control"] == "public, no-cache"
+    with monkeypatch.context() as patched:
+        patched.setitem(found, "degraded", ["vector-timeout"])
+        assert (await ask(edged)).headers["cache-control"] == "no-store"
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf, "KEPT_WITHIN", 0.0)
+        assert (await ask(edged)).headers["cache-control"] == "public, no-cache"
+    assert (await ask(edged)).headers["cache-control"] == KEEP
+    promotions.away = True
+    assert (await ask(edged)).headers["cache-control"] == "public, no-cache"
+
+
+async def test_nothing_is_promoted_while_edges_are_not_purged(
+    edged: httpx.AsyncClient, promotions: MemoryPromotions
+) -> None:
+    """A worker that says so is believed at once."""
+    assert (await ask(edged)).headers["cache-control"] == KEEP
+    await promotions.tell(purging=False)
+    assert (await ask(edged)).headers["cache-control"] == "public, no-cache"
+
+
+async def test_without_edges_nothing_is_promoted(
+    manifests: MemoryManifests, log: MemoryLog, promotions: MemoryPromotions, asked: list[Question]
+) -> None:
+    """Nor counted."""
+    settings = door_settings(EDGE_PROMOTE_AFTER="1")
+    async with serving(create_app(settings, manifests, log, None, promotions)) as client:
+        assert (await ask(client)).headers["cache-control"] == "public, no-cache"
+    assert not promotions.asked

@@ -27,6 +27,8 @@ def test_environment_file_and_default(tmp_path: Path) -> None:
         ({"FRESHET_PARTITIONS": "many"}, "FRESHET_PARTITIONS"),
         ({"FRESHET_QUERIES_MIN_SCORE": "7"}, "FRESHET_QUERIES_MIN_SCORE"),
         ({"FRESHET_PARTITION": "4"}, "FRESHET_PARTITION is not a setting"),
+        ({"FRESHET_EDGE_URLS": "http://a/, http://me:s3kret@b/"}, "FRESHET_EDGE_URLS.*FRESHET_EDGE_SECRET"),
+        ({"FRESHET_EDGE_URLS": "varnish:6081"}, "FRESHET_EDGE_URLS.*http"),
         ({"FRESHET_LLM_API_KEY_FILE": "/nowhere/at/all"}, "FRESHET_LLM_API_KEY_FILE"),
     ],
 )

@@ -11,10 +11,12 @@ from topics.identity import (
     Version,
     chunk_id,
     document_key,
+    event_key,
     identity_hash,
     job_place,
     mint_job_id,
     parse_document_key,
+    parse_event_key,
     parse_part_key,
     part_key,
     partition_of,
@@ -30,6 +32,7 @@ def test_keys_come_back(ref: DocumentRef) -> None:
     """A document's key and part keys name exactly that document, whatever its id looks like."""
     assert parse_document_key(document_key(ref), {"default", "acme"}) == ref
     assert parse_part_key(part_key(ref, 3)) == (ref, "3")
+    assert parse_event_key(event_key(ref)) == ref
 
 
 @given(REFS, REFS)

@@ -2,14 +2,20 @@
 
 import math
 import random
+import secrets
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
 from connectors.filters import matches
+from connectors.ports import StoredChunk, VectorStore
+from connectors.search_ports import KeywordIndex
 from topics.documents import Metadata
+from topics.identity import PUBLIC, DocumentRef
 from topics.queries import Condition, Filter
 
 NUMBERS: list[int | float] = [0, 1, -1, 7, -7, 0.1, -0.1, 1e-300, -1e-300, 5e-324, 1e15, 1e300, -1e300, 1.7e308]
@@ -73,6 +79,50 @@ class Keywords(Protocol):
         tenant: str = "acme",
     ) -> list[Found]:
         """Ask."""
+
+    async def texts(self, doc_id: str, places: Sequence[int], tenant: str = "acme") -> dict[int, str]:
+        """Texts of a document by their places; each that was put is in the first."""
+
+
+class InStore:
+    """Keyword search over what a vector store holds; tenants bear another name there, so that tests share nothing."""
+
+    def __init__(self, store: VectorStore, index: KeywordIndex, dimension: int) -> None:
+        self._store, self._index, self._dimension, self._run = store, index, dimension, secrets.token_hex(4)
+
+    def _ref(self, tenant: str, doc_id: str) -> DocumentRef:
+        return DocumentRef(f"{tenant}-{self._run}", doc_id)
+
+    def _id(self, ref: DocumentRef) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, ref.path))
+
+    async def put(self, texts: Sequence[Text]) -> None:
+        """As the lane does."""
+        vector = np.ones(self._dimension, np.float32)
+        refs = [(self._ref(each.tenant, each.doc_id), each) for each in texts]
+        await self._store.upsert(
+            [StoredChunk(self._id(r), r, 0, t.text, t.access or (PUBLIC,), t.metadata, vector) for r, t in refs]
+        )
+
+    async def search(
+        self,
+        text: str,
+        limit: int = 1000,
+        principals: Sequence[str] = (),
+        where: Filter | None = None,
+        tenant: str = "acme",
+    ) -> list[Found]:
+        """As a question does."""
+        owner = self._ref(tenant, "").tenant
+        hits = await self._index.search(owner, text, limit, principals, where or {})
+        assert all(hit.ref.tenant == owner and hit.id == self._id(hit.ref) and hit.version is None for hit in hits)
+        return [Found(hit.ref.doc_id, hit.text, hit.score, hit.words or 0.0) for hit in hits]
+
+    async def texts(self, doc_id: str, places: Sequence[int], tenant: str = "acme") -> dict[int, str]:
+        """As passages get their neighbours."""
+        ref = self._ref(tenant, doc_id)
+        ids = {place: self._id(ref) if place == 0 else str(uuid.uuid4()) for place in places}
+        return await self._index.texts(ref, "1", ids)
 
 
 async def names(keywords: Keywords, text: str, **more: Any) -> set[str]:
@@ -228,3 +278,12 @@ class KeywordContract:
         assert await names(keywords, "old", principals=["y"]) == set()
         assert await names(keywords, "pump", principals=["y"], where={"k": Condition(eq=1)}) == set()
         assert await names(keywords, "new", principals=["y"], where={"k": Condition(eq=2)}) == {"a"}
+
+    async def test_texts_by_their_places(self, keywords: Keywords) -> None:
+        """Those that are there, of this document and tenant; of a document that is not there, none."""
+        await keywords.put([Text("a", "one pump"), Text("b", "two pumps"), Text("a", "other pump", tenant="other")])
+        assert await keywords.texts("a", [0, 1]) == {0: "one pump"}
+        assert await keywords.texts("b", [0]) == {0: "two pumps"}
+        assert await keywords.texts("a", [0], tenant="other") == {0: "other pump"}
+        assert await keywords.texts("c", [0]) == {} == await keywords.texts("a", [])
+        assert await keywords.texts("a", [0], tenant="nobody") == {}

@@ -116,6 +116,7 @@ QUERIES = (
     Asked("question without headers", QUESTION, "header freshet-job is missing", dict.fromkeys(HOP)),
     Asked("job that is not UTF-8", QUESTION, "freshet-job is not as a gateway writes it", {"freshet-job": b"\xff"}),
     Asked("deadline in words", QUESTION, "freshet-deadline is not as", {"freshet-deadline": b"soon"}),
+    Asked("priority that is none", QUESTION, "freshet-priority is not as", {"freshet-priority": b"urgent"}),
     Asked("reply to a partition that is none", QUESTION, "freshet-reply-partition", {"freshet-reply-partition": b"9999"}),
     Asked("reply below nothing", QUESTION, "freshet-reply-partition", {"freshet-reply-partition": b"-1"}),
     Asked("principals that are no list", QUESTION, "freshet-principals is not as", {"freshet-principals": b"ann"}),
