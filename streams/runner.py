@@ -192,8 +192,6 @@ class Runner:
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
         """Run the stage until it gives outcomes; an outage pauses it for as long as it lasts."""
-        if not records:
-            return []
         started = time.monotonic()
         metrics.records_in.labels(self.lane).inc(len(records))
         self._begun.update((record.delivery, started) for record in records)
@@ -201,7 +199,7 @@ class Runner:
         self._announced |= {record.delivery for record, count in zip(records, counts, strict=True) if count}
         if len(records) == 1 and counts[0] >= self._limit:
             return [Refuse(f"ended its worker {counts[0]} times", "poison", "dead-lettered")]
-        if self._foreign(records[0]):
+        if records and self._foreign(records[0]):
             return [Refuse("its freshet-retry-* headers do not say what it is a copy of", "undecodable")]
         outcomes = await self._attempt(records)
         metrics.stage_seconds.labels(self.lane).observe(time.monotonic() - started)
