@@ -15,6 +15,7 @@ from cli import (
     epoch,
     evaluate,
     keys,
+    llm,
     model,
     publish,
     reference,
@@ -22,6 +23,7 @@ from cli import (
     stack,
     topics,
     view,
+    webhooks,
 )
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
@@ -39,9 +41,11 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(keys.app, name="keys")
+app.add_typer(llm.app, name="llm")
 app.add_typer(model.app, name="model")
 app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(publish.publish)
 app.command()(ask.ask)
 app.command()(audit.audit)

@@ -37,6 +37,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.TENANT: _TEXT,
     headers.PRINCIPALS: {**_TEXT, "description": "Of whoever asks: a list as JSON"},
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
+    headers.WEBHOOK: {**_TEXT, "description": "Id of the webhook that is told how the job ends; `*` for all"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
     headers.MODE: {**_TEXT, "description": "Where no answer is wanted: `retrieve` or `embed`"},
     headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
@@ -46,7 +47,7 @@ _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, heade
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
 _ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY,
-          headers.MODE)  # fmt: skip
+          headers.MODE, headers.WEBHOOK)  # fmt: skip
 _HOP = (headers.SCHEMA, *_ASKED)
 
 
@@ -121,10 +122,10 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         told = {"^__connect\\.errors\\.": _TEXT, "^freshet-dlq-": _TEXT}
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
-    if spec in (registry.INDEX_EVENTS, registry.CONTROL):
-        taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     if spec is registry.ANSWERS:
         taken = (*_HOP, headers.EVENT)
+    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
+        taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
         found["RawDocument"] = {

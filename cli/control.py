@@ -13,8 +13,9 @@ from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics import registry
 from topics.codec import encode, schema_header
-from topics.control import Epoch, Generation
+from topics.control import Epoch, Generation, LlmVersions
 from topics.epochs import ANNOUNCING, PATIENCE, READ_EVERY, Epochs, epoch_key, first_epoch
+from topics.versions import KEY, read_versions
 
 NEW_TOPIC_SECONDS = 10.0  # a topic that was just made has no leader for a moment
 
@@ -41,7 +42,14 @@ def read_epochs(settings: Settings) -> tuple[Epochs, bool]:
             time.sleep(0.1)
 
 
-def tell(settings: Settings, make: Callable[[], Epoch | Generation]) -> None:
+def read_llm(settings: Settings) -> LlmVersions | None:
+    """What `control` says of language models, None while it says nothing; :class:`Transient` where it is not known."""
+    with closing(control_reader(settings)) as reader:
+        reader.read()
+        return read_versions(reader.records)
+
+
+def tell(settings: Settings, make: Callable[[], Epoch | Generation | LlmVersions]) -> None:
     """Put a record into `control`: made once the broker has answered, and there within two seconds.
 
     :class:`Transient` where it is not known whether it is there.
@@ -63,12 +71,20 @@ def tell(settings: Settings, make: Callable[[], Epoch | Generation]) -> None:
 
     producer.list_topics(topic, timeout=settings.kafka.request_timeout)
     record = make()
-    key = epoch_key(record) if isinstance(record, Epoch) else f"generation/{record.name}"
+    key = _key(record)
     headers: list[tuple[str, str | bytes | None]] = [*schema_header(record).items()]
     producer.produce(topic, encode(record), key, headers=headers, on_delivery=delivered)
     producer.flush(ANNOUNCING + 1)
     if errors != [None]:
-        raise Transient("the broker has not confirmed the record, but may have it: look with `freshet epoch list`")
+        raise Transient(
+            "the broker has not confirmed the record, but may have it: see `freshet epoch list`, `freshet llm status`"
+        )
+
+
+def _key(record: Epoch | Generation | LlmVersions) -> str:
+    if isinstance(record, LlmVersions):
+        return KEY
+    return epoch_key(record) if isinstance(record, Epoch) else f"generation/{record.name}"
 
 
 class WriteEpoch:

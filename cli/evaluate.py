@@ -38,6 +38,9 @@ def evaluate(
     answers: Annotated[bool | None, typer.Option(help="Ask for answers too; unset: if the file has any.")] = None,
     passages: Annotated[int, typer.Option(help="Passages a question; documents rank by their best.", min=1)] = 30,
     cache: Annotated[Switch, typer.Option(help="Whether caches may answer.")] = Switch.off,
+    model: Annotated[
+        str | None, typer.Option(help="Version of the language model that answers (`freshet llm status`).")
+    ] = None,
     at_once: Annotated[int, typer.Option(help="Questions under way at once.", min=1, max=256)] = 4,
     tenant: Annotated[str | None, typer.Option(help="Tenant that owns the documents.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the whole report here.")] = None,
@@ -65,7 +68,9 @@ def evaluate(
         if unknown := [name for name in chosen if name not in MODES]:
             raise QuestionsError(f"no mode {unknown[0]!r}; there are: {', '.join(MODES)}")
         cases = read_cases(file)
-        wanted = any(case.answers for case in cases) if answers is None else answers
+        wanted = (model is not None or any(case.answers for case in cases)) if answers is None else answers
+        if model and not wanted:
+            raise QuestionsError("--model is asked for answers, and --no-answers asks for none")
         described: dict[str, Any] = {
             "file": file.name,
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -73,6 +78,7 @@ def evaluate(
             "cache": cache == Switch.on,
             "answers": wanted,
             "at_once": at_once,
+            "llm": model,
         }
         report = asyncio.run(_measure(cases, chosen, described, tenant))
     except (QuestionsError, DoorError) as error:
@@ -91,7 +97,7 @@ def evaluate(
 async def _measure(cases: list[Case], modes: list[str], described: dict[str, Any], tenant: str | None) -> Report:
     settings = read_settings()
     cache, answers = described["cache"], described["answers"]
-    async with Asker(settings, tenant, described["passages"], cache, answers) as asker:
+    async with Asker(settings, tenant, described["passages"], cache, answers, described["llm"]) as asker:
         usable = await asker.usable(cases[0], modes)
         if usable != modes:
             console.print("no re-ranker is configured: nothing is measured with one")

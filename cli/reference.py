@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from cli import asyncapi
 from connectors.memory.manifests import MemoryManifests
+from connectors.memory.webhooks import MemoryWebhooks
 from deploy.compose import settings as compose
 from gateway import openapi
 from gateway.app import create_app
@@ -58,7 +59,7 @@ def generated() -> dict[Path, str]:
 
 
 def _door() -> Litestar:
-    return create_app(Settings(), MemoryManifests(), MemoryLog())
+    return create_app(Settings(), MemoryManifests(), MemoryLog(), webhooks=MemoryWebhooks())
 
 
 def _json(value: Any) -> str:

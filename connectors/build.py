@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from connectors.control import ControlLog
 from connectors.epochs import EpochLog
 from connectors.job_ports import JobStore
+from connectors.llm_ports import LlmBoard
 from connectors.ports import (
     AnswerModel,
     DeliveryLedger,
@@ -17,13 +19,16 @@ from connectors.ports import (
 )
 from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
-from runtime.settings import Settings
+from connectors.webhook_ports import WebhookSender, WebhookStore
+from runtime.endpoints import Endpoint
+from runtime.settings import Llm, Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
 from topics.spec import TopicSpec
 
 if TYPE_CHECKING:
     from connectors.kafka.producer import KafkaProducer
+    from connectors.models.chat import Chat
     from connectors.rerankers.cross_encoder import CrossEncoderReranker
 
 
@@ -102,6 +107,18 @@ def lane_board(settings: Settings) -> LaneBoard:
     return RedisLanes(settings)
 
 
+def webhook_store(settings: Settings) -> WebhookStore:
+    from connectors.state.redis_webhooks import RedisWebhooks
+
+    return RedisWebhooks(settings)
+
+
+def webhook_sender(settings: Settings) -> WebhookSender:
+    from connectors.webhooks.http_sender import HttpSender
+
+    return HttpSender(settings.webhook)
+
+
 def job_store(settings: Settings) -> JobStore:
     from connectors.state.redis_jobs import RedisJobs
 
@@ -123,6 +140,16 @@ def foreign_log(settings: Settings, topic: str) -> TopicLog:
 
 def epoch_log(settings: Settings) -> EpochLog:
     return EpochLog(topic_log(settings, CONTROL), first_epoch(settings.kafka.prefix, settings.kafka.partitions))
+
+
+def control_log(settings: Settings) -> ControlLog:
+    return ControlLog(topic_log(settings, CONTROL))
+
+
+def llm_board(settings: Settings) -> LlmBoard:
+    from connectors.state.redis_llm import RedisLlmBoard
+
+    return RedisLlmBoard(settings)
 
 
 def committed(
@@ -165,22 +192,34 @@ def reranker(settings: Settings) -> "CrossEncoderReranker | None":
     return CrossEncoderReranker(settings.rerank.model)
 
 
-def answer_models(settings: Settings, encoder: Encoder) -> list[AnswerModel]:
-    """The ladder: the configured endpoint, then quoting."""
+def answer_models(settings: Settings) -> "list[Chat]":
+    """Every endpoint that is configured, in the order of the ladder."""
+    return [adapter(endpoint) for endpoint in settings.llm.versions]
+
+
+def adapter(endpoint: Endpoint) -> "Chat":
+    """The model behind one endpoint."""
+    if endpoint.provider == "anthropic":
+        from connectors.models.anthropic_http import AnthropicModel
+
+        return AnthropicModel(endpoint)
+    from connectors.models.openai_http import OpenAIModel
+
+    return OpenAIModel(endpoint)
+
+
+def quoting(encoder: Encoder) -> AnswerModel:
+    """The last rung, which needs no endpoint."""
     from connectors.models.extractive import Extractive
 
-    models: list[AnswerModel] = [Extractive(encoder)]
-    if settings.llm.url:
-        from connectors.models.openai_http import OpenAIModel
-
-        models.insert(0, OpenAIModel(settings.llm))
-    return models
+    return Extractive(encoder)
 
 
 def rewriter(settings: Settings) -> Rewriter | None:
-    """What makes follow-up questions stand alone; None without an endpoint."""
-    if not settings.llm.url:
+    """What makes follow-up questions stand alone: the first endpoint that can; None without one."""
+    endpoint = next((each for each in settings.llm.versions if each.provider == "openai"), None)
+    if endpoint is None:
         return None
     from connectors.models.openai_rewriter import OpenAIRewriter
 
-    return OpenAIRewriter(settings.llm)
+    return OpenAIRewriter(Llm(url=endpoint.address, model=endpoint.model, api_key=endpoint.api_key))

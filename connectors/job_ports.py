@@ -33,6 +33,8 @@ class FinalEvent(msgspec.Struct, frozen=True, kw_only=True):
 class StoredJob(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A job.  ``newest`` names the attempt of each stage that counts; ``data`` is the final event's.
 
+    ``webhook`` is the id of the endpoint that is told of its end, or ``*`` for all of the tenant's.
+
     ``passages`` and ``data`` are None where they are not known, or were not asked for.
     """
 
@@ -40,6 +42,7 @@ class StoredJob(msgspec.Struct, kw_only=True, omit_defaults=True):
     state: JobState = "accepted"
     deadline: int = 0
     principals: list[str] = []
+    webhook: str | None = None
     question: str = ""
     newest: dict[str, str] = {}
     passages_offset: int | None = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from topics.documents import DocumentHead, LastSeen, Metadata
 from topics.identity import DocumentRef, Token
-from topics.queries import Filter, Passage
+from topics.queries import Filter, Passage, Usage
 
 Vectors = NDArray[np.float32]
 
@@ -355,10 +355,12 @@ class Delta:
     """A piece of an answer's text.
 
     ``dropped`` stands on the first piece: how many passages, from the last one on, the model did not get to see.
+    ``usage`` stands on a later one, without text, where the endpoint counts tokens.
     """
 
     text: str
     dropped: int = 0
+    usage: Usage | None = None
 
 
 class AnswerModel(Protocol):
@@ -375,3 +377,12 @@ class AnswerModel(Protocol):
 
     def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
         """Yield the answer's text piece by piece, within ``seconds``."""
+
+
+class Endpoint(AnswerModel, Protocol):
+    """An answer model that is elsewhere, and may be away.  ``provider`` is whose protocol it speaks."""
+
+    provider: str
+
+    async def probe(self, seconds: float) -> None:
+        """Return if it answers; raises as :meth:`stream` does."""

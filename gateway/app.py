@@ -16,6 +16,7 @@ from connectors.errors import ConnectorError
 from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
 from connectors.search_ports import Promotions
+from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.admission import Admission
 from gateway.book import JobBook
@@ -42,6 +43,7 @@ from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
 from gateway.tools import Tools
+from gateway.webhooks import make_webhook_routes
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -104,12 +106,14 @@ def create_app(
     log: Log,
     board: LaneBoard | None = None,
     promotions: Promotions | None = None,
+    webhooks: WebhookStore | None = None,
     jobs: JobStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without a
-    store of jobs there are no lists of jobs and no idempotency keys, and what the log no longer keeps is gone.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without
+    a store of them there are no webhooks; and without a store of jobs there are no lists of jobs and no idempotency
+    keys, and what the log no longer keeps is gone.
     """
     admission, book = Admission(settings.gateway, len(settings.tenants) > 1), JobBook(jobs)
     desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions, book)
@@ -117,8 +121,7 @@ def create_app(
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
-
-    questions = Questions(settings, log, desk, book)
+    questions = Questions(settings, log, desk, book, webhooks)
     mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
@@ -126,7 +129,8 @@ def create_app(
         await log.open(desk.deliver, desk.wanted)
         await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
-        tasks += [asyncio.create_task(_open(port)) for port in (board, jobs) if port]
+        beside = [port for port in (board, webhooks) if port]
+        tasks += [asyncio.create_task(_open(port)) for port in (*beside, jobs) if port]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             async with mcp.running():
@@ -141,8 +145,8 @@ def create_app(
             await log.close()
             await manifests.close()
             await promoter.close()
-            if board:
-                await board.close()
+            for each in beside:
+                await each.close()
             _log.info("gateway stopped")
 
     app = Gateway(
@@ -151,6 +155,7 @@ def create_app(
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
             *make_job_routes(desk, Canceller(log), book, callers),
+            *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
@@ -168,7 +173,7 @@ def create_app(
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard | JobStore) -> None:
+async def _open(state: ManifestStore | LaneBoard | WebhookStore | JobStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

@@ -43,6 +43,7 @@ class Canceller:
             tenant=job.tenant,
             principals=sorted(job.principals or ()),
             traceparent=traceparent,
+            webhook=job.webhook,
             mode=job.mode,
         )
         end = AnswerEvent(

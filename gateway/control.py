@@ -26,7 +26,7 @@ class ControlReader:
         self._config = {**client, **READER, "enable.partition.eof": True}
         self._place, self.first = TopicPartition(topic, 0, OFFSET_BEGINNING), first
         self._consumer: Consumer | None = None
-        self._records: list[tuple[bytes | None, bytes | None, Headers]] = []
+        self.records: list[tuple[bytes | None, bytes | None, Headers]] = []  # all that was read
         self._next = 0
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class ControlReader:
         """All epochs that were announced before this was called; :class:`Transient` where that cannot be told."""
         try:
             self._read()
-            return read_epochs(self._records, self.first)
+            return read_epochs(self.records, self.first)
         except KafkaException as error:
             raise Transient(f"control cannot be read: {error.args[0].name()}") from None
         except DecodeError as error:
@@ -49,7 +49,7 @@ class ControlReader:
         if self._consumer is None:
             self._consumer = Consumer(self._config)
             self._consumer.assign([self._place])
-            self._records, self._next = [], 0
+            self.records, self._next = [], 0
         marks = self._consumer.get_watermark_offsets(self._place, timeout=ANSWER_SECONDS)
         until = time.monotonic() + ANSWER_SECONDS
         while marks is None or self._next < marks[1]:
@@ -60,7 +60,7 @@ class ControlReader:
                 if error is None and offset is not None:
                     key, value = message.key(), message.value()
                     assert not isinstance(key, str) and not isinstance(value, str)
-                    self._records.append((key, value, read_headers(message.headers())))  # type: ignore[arg-type]
+                    self.records.append((key, value, read_headers(message.headers())))  # type: ignore[arg-type]
                     self._next = offset + 1
                 elif error is not None and error.code() == KafkaError._PARTITION_EOF:
                     self._next = max(self._next, offset or 0)

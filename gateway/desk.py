@@ -125,7 +125,8 @@ class Desk:
             hop = asked.hop
             deadline, mode, owner, principals = hop.deadline, asked.question.mode, hop.tenant, hop.principals
         job = Job(job_id, owner, "retrieve" if mode == "retrieve" else "answer", deadline, principals, live=False)
-        job.notify_stale = asked is not None and asked.question.notify_stale
+        if asked is not None:
+            job.notify_stale, job.webhook = asked.question.notify_stale, asked.hop.webhook
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._feed(job, caught_up))
         self._replays.add(task)

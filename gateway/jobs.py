@@ -41,6 +41,7 @@ class Job:
         self.id, self.tenant, self.mode, self.deadline, self.live = job_id, tenant, mode, deadline, live
         self._principals = None if principals is None else frozenset(principals)
         self.accepted_at = millis()
+        self.webhook: str | None = None  # which one is told how it ends
         self.notify_stale = False  # whether its readers are told when a document behind the answer changes
         self.story: list[tuple[int, Emission]] = []  # with the offset in the log
         self.state: JobState = "accepted"

@@ -5,6 +5,7 @@ client would be lost unseen.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 
 from gateway.bodies import pointer
 from gateway.problems import FieldError
+from runtime.endpoints import NAME
 from runtime.settings import Settings
 from topics.documents import Document, Metadata
 from topics.fields import (
@@ -34,6 +36,7 @@ from topics.identity import IdentityError, Token
 from topics.queries import Condition, Filter, Lacking, Passage, Search, Turn
 
 LONGEST_SECONDS = 600.0  # a question's timeout, unless the default is longer
+MODEL = re.compile(NAME)
 MAX_FILTER_KEYS = 32
 MAX_ERRORS = 20  # fields that are told to be wrong in one answer
 MAX_TOKENS = 1024  # freshness tokens in one question: one per partition is what a client needs
@@ -110,10 +113,11 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     """A question.  ``filter`` holds conditions by metadata key, ``at_least`` freshness tokens, ``timeout`` seconds.
 
     ``search`` is one of the two searches alone or both, ``rerank`` false leaves re-ranking out where it is configured,
-    ``explain`` asks for the scores of each passage, and ``cache`` false neither reads nor fills a cache.  With
-    ``history``, what was said before in a conversation, oldest first, a follow-up question is understood.
-    ``notify_stale`` keeps the stream of events open until a document behind the answer changes.
-    ``priority`` `batch` lets all others go first.
+    ``explain`` asks for the scores of each passage, ``cache`` false neither reads nor fills a cache, and ``model``
+    names the version of the language model to ask, in place of the one whose turn it is.  With ``history``, what was
+    said before in a conversation, oldest first, a follow-up question is understood.  ``notify_stale`` keeps the stream
+    of events open until a document behind the answer changes.  ``priority`` `batch` lets all others go first.
+    ``webhook`` is the id of one that is told how the job ends, or true for all that the tenant has.
     """
 
     question: str
@@ -123,10 +127,12 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    model: str | None = None
     notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    webhook: bool | str = False
     priority: Priority = "interactive"
 
 
@@ -282,6 +288,8 @@ def question_errors(body: QuestionBody, settings: Settings) -> list[FieldError]:
     errors += history_errors(body.history, settings)
     if body.k is not None and not 1 <= body.k <= limits.max_k:
         errors.append(FieldError(f"1 to {limits.max_k} passages can be asked for", pointer="/k"))
+    if body.model is not None and not MODEL.fullmatch(body.model):
+        errors.append(FieldError("no name of a model: `freshet llm status` lists them", pointer="/model"))
     if body.timeout is not None and not (math.isfinite(body.timeout) and 0 < body.timeout <= longest):
         errors.append(FieldError(f"more than 0 and at most {longest:g} seconds", pointer="/timeout"))
     if len(body.filter) > MAX_FILTER_KEYS:

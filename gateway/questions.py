@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from connectors.job_ports import Claim, JobRef, StoredJob
+from connectors.webhook_ports import EndpointRef, WebhookStore
 from gateway.book import JobBook
 from gateway.caller import Caller
 from gateway.desk import Desk
@@ -14,6 +15,7 @@ from gateway.idempotency import Claims, digest_of, may_go_on
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from gateway.problems import invalid
 from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
@@ -22,6 +24,7 @@ from topics.headers import Hop
 from topics.identity import job_place
 from topics.queries import Mode, Question
 from topics.registry import QUERIES, QUERIES_BATCH
+from topics.webhooks import EVERY_ENDPOINT
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
@@ -34,14 +37,17 @@ class _Asked:
     body: QuestionBody
     mode: Mode
     texts: Sequence[str] = ()
+    told: str | None = None  # the webhook that is told how the job ends
 
 
 class Questions:
     """Takes questions in."""
 
-    def __init__(self, settings: Settings, log: Log, desk: Desk, book: JobBook) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, desk: Desk, book: JobBook, webhooks: WebhookStore | None = None
+    ) -> None:
         self._settings, self._log, self._desk, self._book = settings, log, desk, book
-        self._claims = Claims(book)
+        self._claims, self._webhooks = Claims(book), webhooks
 
     async def take(
         self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = (), key: str | None = None
@@ -51,7 +57,7 @@ class Questions:
         In the mode `embed` there are ``texts`` instead of a question.  With an idempotency ``key`` that was used before
         it is the job of then.
         """
-        asked = _Asked(caller, body, mode, texts)
+        asked = _Asked(caller, body, mode, texts, await self._told(caller.tenant, body.webhook, mode))
         if key is not None:
             return await self._take_once(asked, key)
         job = self._accept(asked)
@@ -104,7 +110,7 @@ class Questions:
         usual = queries.batch_deadline if body.priority == "batch" else queries.deadline
         seconds = min(body.timeout or usual, longest_timeout(self._settings))
         job, _ = self._desk.accept(caller.tenant, asked.mode, seconds, caller.principals, body.priority)
-        job.notify_stale = body.notify_stale
+        job.notify_stale, job.webhook = body.notify_stale, asked.told
         return job
 
     async def _publish(self, asked: _Asked, job: Job) -> float:
@@ -116,6 +122,7 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            webhook=asked.told,
             mode=asked.mode,
             priority=body.priority,
         )
@@ -127,6 +134,7 @@ class Questions:
             rerank=body.rerank,
             explain=body.explain,
             cache=body.cache,
+            model=body.model,
             notify_stale=body.notify_stale,
             filter=body.filter,
             at_least=body.at_least,
@@ -150,3 +158,17 @@ class Questions:
             kept = StoredJob(ref=ref, deadline=job.deadline, principals=caller.principals, question=body.question)
             self._book.note(kept)
         return (time.perf_counter() - began) * 1000
+
+    async def _told(self, tenant: str, webhook: bool | str, mode: Mode) -> str | None:
+        """Which webhook is told how the job ends; one that cannot be is refused now, when somebody listens."""
+        if webhook is False:
+            return None
+        if mode != "answer" or self._webhooks is None:
+            raise invalid("a webhook is told of answers: POST /v1/queries", pointer="/webhook")
+        if webhook is True:
+            if not await self._webhooks.endpoints(tenant):
+                raise invalid("there is no webhook yet: make one with POST /v1/webhooks", pointer="/webhook")
+            return EVERY_ENDPOINT
+        if await self._webhooks.endpoint(EndpointRef(tenant, webhook[:80])) is None:
+            raise invalid("there is no such webhook: true means all there are", pointer="/webhook")
+        return webhook

@@ -48,16 +48,18 @@ def _is_loopback(host: str) -> bool:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
     check_door(settings)
-    from connectors.build import (
+    from connectors.build import (  # here, so that tests and tools do not load the adapters
         job_store,
         lane_board,
         manifest_store,
         promotions,
-    )  # here, so that tests and tools do not load the adapters
+        webhook_store,
+    )
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
-    log, board, jobs = KafkaLog(settings), lane_board(settings), job_store(settings)
-    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), jobs)
+    log, board, webhooks = KafkaLog(settings), lane_board(settings), webhook_store(settings)
+    jobs = job_store(settings)
+    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), webhooks, jobs)
     config = uvicorn.Config(
         app,
         http=Connection,

@@ -71,6 +71,27 @@ degraded_total = Counter("freshet_degraded_total", "Answers that came from a low
 follow_ups = Counter("freshet_follow_ups_total", "Questions with a history, by what made them stand alone", ["by"])
 texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had embedded")
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
+webhook_tries = Counter("freshet_webhook_tries_total", "Calls of endpoints, by what came of them", ["outcome"])
+webhook_seconds = Histogram("freshet_webhook_seconds", "Calls of endpoints, seconds", buckets=_S)
+webhooks_under_way = Gauge("freshet_webhooks_under_way", "Calls of endpoints that a worker waits for")
+webhooks_dropped = Counter("freshet_webhooks_dropped_total", "Deliveries that were not begun", ["reason"])
+llm_requests = Counter(
+    "freshet_llm_requests_total", "Tries of a language model: `ok`, or why not", ["version", "outcome"]
+)
+llm_tokens = Counter("freshet_llm_tokens_total", "Tokens, as the endpoint counts them", ["version", "kind"])
+llm_first_token_seconds = Histogram(
+    "freshet_llm_first_token_seconds",
+    "Request to the first piece of text, of a try that answered",
+    ["version"],
+    buckets=_S,
+)
+llm_seconds = Histogram("freshet_llm_seconds", "Request to the whole answer", ["version"], buckets=_S)
+llm_share = Gauge("freshet_llm_share", "Share of questions that ask this version first", ["version"])
+citations = Counter(
+    "freshet_citations_total",
+    "Markers of passages in answers: `kept`, or `removed` since no such passage was offered",
+    ["version", "outcome"],
+)
 http_requests = Counter("freshet_http_requests_total", "HTTP requests", ["route", "status"])
 http_seconds = Histogram("freshet_http_seconds", "HTTP requests, seconds", ["route"], buckets=_S)
 spans = Counter(

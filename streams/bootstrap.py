@@ -267,18 +267,29 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.cancels import Cancels
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
+    from streams.queries.ladder import Rung, guarded
+    from streams.queries.versions import Following, Versions, configured
 
     clock = SystemClock()
-    models = build.answer_models(settings, await build.encoder(settings))
+    models, last = build.answer_models(settings), build.quoting(await build.encoder(settings))
+    rungs = [*(guarded(model, clock) for model in models), Rung(last, clock)]
+    versions = Versions(
+        rungs, configured(settings.llm.versions), {e.name for e in settings.llm.versions if not e.fallback}
+    )
+    answers, ports = None, [Port(rung.name, rung.model.open, rung.model.close) for rung in rungs]
+    beside = [rung.breaker.run for rung in rungs if rung.breaker]
     cancels = Cancels(build.topic_log(settings, registry.CANCELS))
-    ports, beside = [Port(model.name, model.open, model.close) for model in models], [cancels.run]
     ports.append(Port("cancels", _at_once, cancels.close))
-    answers = None
-    if settings.cache.enabled and len(models) > 1:  # quoting costs less than a look
+    beside.append(cancels.run)
+    if models:
+        following = Following(versions, build.control_log(settings), build.llm_board(settings), settings.worker.slot)
+        ports.append(Port("control", following.open, following.close))
+        beside += [following.run, following.tell]
+    if settings.cache.enabled and models:  # quoting costs less than a look
         answers = Answers(build.hot_cache(settings), written_by(settings))
         ports.append(Port("answers", answers.open, answers.close))
         beside.append(answers.breaker.run)
-    stage = Generate(settings.queries, models, publish, clock, answers)
+    stage = Generate(settings.queries, versions, publish, clock, answers)
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
@@ -291,11 +302,30 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _notify(settings: Settings, _: Publish) -> Stage:
+    from streams.webhooks.courier import Courier
+    from streams.webhooks.notify import Notify
+
+    store, sender, clock = build.webhook_store(settings), build.webhook_sender(settings), SystemClock()
+    courier = Courier(settings.webhook, store, sender, clock)
+    stage = Notify(store, clock, courier.wake)
+    return Stage(
+        name="notify",
+        reads=BY_NAME["notify"].reads,
+        record_step=stage.step,
+        on_refused=stage.on_refused,
+        in_flight=settings.webhook.in_flight,
+        ports=[Port("webhooks", store.open, store.close), Port("sender", sender.open, sender.close)],
+        beside=[courier.run],
+    )
+
+
 async def _deliver(settings: Settings, _: Publish) -> Stage:
     from streams.queries.deliver import Deliver, passed_by
+    from streams.webhooks.notifications import JobWebhooks
 
     jobs = build.job_store(settings)
-    stage = Deliver(jobs)  # who is to be told of jobs that ended goes in here
+    stage = Deliver(jobs, [JobWebhooks(settings.kafka.partitions, settings.webhook.max_bytes)])
     return Stage(
         name="deliver",
         reads=BY_NAME["deliver"].reads,
@@ -331,4 +361,5 @@ _BUILDERS: dict[str, Build] = {
     "retrieve": _retrieve,
     "generate": _generate,
     "deliver": _deliver,
+    "notify": _notify,
 }

@@ -24,11 +24,10 @@ from runtime.logs import logger
 from runtime.retry import Backoff
 from streams.deadletters.letter import dead_letter
 from streams.deliveries import Deliveries, apart
+from streams.incoming import record_of, retried_record_of, size_of
 from streams.outcome import Defer, Drop, Emit, Outcome, Output, Publish, Record, Refuse, Stage
 from streams.retries import Pause, Retries
 from streams.spans import Spans, failed, traced
-from topics.headers import read_headers
-from topics.retry import Retry, without_retry
 
 log = logger(__name__)
 EXIT_UNKNOWN = 70  # EX_SOFTWARE: a supervisor starts the worker again
@@ -371,29 +370,3 @@ async def _take(queue: asyncio.Queue[Any], limit: int, linger: float, room_now: 
         except TimeoutError:
             break
     return items
-
-
-def size_of(event: Any) -> int:
-    """Bytes of an event's value."""
-    return len(event.message.value or b"")
-
-
-def record_of(event: Any) -> Record:
-    """The raw record behind a Faust event."""
-    m = event.message
-    return Record(
-        m.topic, m.partition, m.offset, m.key, m.value, read_headers(m.headers), int((m.timestamp or 0) * 1000)
-    )
-
-
-def retried_record_of(event: Any) -> Record:
-    """The original record behind an event of a retry topic; as it lies there, where its headers do not tell."""
-    copy = record_of(event)
-    try:
-        retry = Retry.of(copy.headers)
-    except ValueError:
-        return copy
-    headers = without_retry(copy.headers)
-    return Record(
-        retry.topic, retry.partition, retry.offset, copy.key, copy.value, headers, retry.timestamp, retry, copy.place
-    )

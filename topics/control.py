@@ -1,4 +1,4 @@
-"""Records of ``control``: the state of each generation, and the epochs of ``documents``.  Key: kind/name."""
+"""Records of ``control``: the state of each generation, epochs of ``documents``, language models.  Key: kind/name."""
 
 from typing import Literal
 
@@ -14,6 +14,18 @@ class Generation(msgspec.Struct, kw_only=True, omit_defaults=True, tag="generati
     model: str
     chunk_tokens: int
     buckets: int  # physical tenants per tenant in the vector store: the scaling lever inside one cluster
+
+
+class LlmVersions(msgspec.Struct, kw_only=True, omit_defaults=True, tag="llm", tag_field="kind"):
+    """Which version of the language model leads, and what share of the questions ask another one first.
+
+    ``previous`` is what a rollback goes back to.
+    """
+
+    lead: str
+    shares: dict[str, float] = {}
+    previous: str | None = None
+    changed_at: int = 0  # ms since 1970; 0 while settings are all there is
 
 
 class Epoch(msgspec.Struct, kw_only=True, tag="epoch", tag_field="kind"):

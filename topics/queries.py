@@ -49,9 +49,9 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     ``history`` is what was said before, oldest first: a follow-up question is made one that stands alone.  With the
     mode `embed` there is no question: ``texts`` are to be made vectors.
 
-    ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured, and
-    ``cache`` False neither reads nor fills a cache.  ``notify_stale``: who asked wants to know when a document behind
-    the answer changes.
+    ``explain`` asks for the scores of each passage, ``rerank`` False leaves re-ranking out where it is configured,
+    ``cache`` False neither reads nor fills a cache, and ``model`` names the version of the language model to ask.
+    ``notify_stale``: who asked wants to know when a document behind the answer changes.
     """
 
     question: str
@@ -61,6 +61,7 @@ class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    model: str | None = None
     notify_stale: bool = False
     filter: Filter = {}
     at_least: list[str] = []
@@ -103,8 +104,8 @@ class Lacking(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Passages for a question.  ``timings`` are milliseconds by step; ``degraded`` is empty when all was well.
 
-    ``cache`` is the question's.  ``question`` is what was searched for; ``standalone`` says it once more where that is
-    a follow-up question made one that stands alone.
+    ``cache`` and ``model`` are the question's.  ``question`` is what was searched for; ``standalone`` says it once more
+    where that is a follow-up question made one that stands alone.
     """
 
     question: str
@@ -114,6 +115,7 @@ class Retrieval(msgspec.Struct, kw_only=True, omit_defaults=True):
     lacking: list[Lacking] = []
     timings: dict[str, float] = {}
     cache: bool = True
+    model: str | None = None
     standalone: str | None = None
     asked_at: int
 
@@ -147,9 +149,19 @@ class Citation(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that an answer took, as the model's endpoint counts them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A finished answer and its receipt: which versions, which generation, how old, in how much time.
 
+    ``model`` names the version of the language model that wrote it, and ``rung`` its place on the ladder: 0 is the one
+    that the question was meant for.  ``cached`` says that it wrote the text a moment ago, to the same question and the
+    same passages; then there is no ``usage``, as there is none where the endpoint does not count.
     ``cached`` says that ``model`` wrote the text a moment ago, to the same question and the same passages, and
     ``standalone`` to which question, where that is a follow-up question made one that stands alone.
     """
@@ -158,7 +170,9 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     found: bool
     citations: list[Citation] = []
     model: str
+    rung: int = 0
     cached: bool = False
+    usage: Usage | None = None
     standalone: str | None = None
     generation: str
     documents: dict[str, str] = {}  # doc_id -> version, of the passages that were offered

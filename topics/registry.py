@@ -3,10 +3,11 @@
 from dataclasses import replace
 from functools import cache
 
-from topics.control import Epoch, Generation
+from topics.control import Epoch, Generation, LlmVersions
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Cancelled, Question, Retrieval
 from topics.spec import DAY, HOUR, TopicSpec, dead_letters_of, retries_of
+from topics.webhooks import Notification
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
 _NULL_PART = "At part 0 it deletes the document, at a later part it retires one that a shorter version no longer has."
@@ -58,9 +59,9 @@ INDEX_EVENTS = TopicSpec(
 )
 CONTROL = TopicSpec(
     name="control",
-    purpose="State of each generation, epochs of `documents`.",
+    purpose="State of each generation, epochs of `documents`, which language model leads.",
     key="kind/name",
-    records=(Generation, Epoch),
+    records=(Generation, Epoch, LlmVersions),
     writers=("cli",),
     readers=("every worker",),
     compacted=True,
@@ -115,6 +116,14 @@ CANCELS = TopicSpec(
     single_partition=True,
     config={"segment.ms": str(HOUR)},
 )
+WEBHOOKS = TopicSpec(
+    name="webhooks",
+    purpose="What endpoints of tenants are to be told: how a job ended.",
+    key="job id; partition by murmur2",
+    records=(Notification,),
+    writers=("deliver",),
+    readers=("notify",),
+)
 
 # Stands for the topics of the user's own, which FRESHET_SOURCES names: they are not ours to make.
 SOURCES = TopicSpec(
@@ -128,7 +137,7 @@ SOURCES = TopicSpec(
 )
 
 PURGE = "purge"  # reads index-events, where FRESHET_EDGE_URLS names edges
-LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS)
+LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS, WEBHOOKS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
 # Beside a stage's own topic: what waits while that has anything to do.

@@ -34,6 +34,7 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
     timings: dict[str, float] = {}
     degraded: list[str] = []
     generation: str = ""
+    model: str = ""
     failed: str | None = None
 
 
@@ -47,11 +48,12 @@ class Asker:
         passages: int,
         cache: bool,
         answers: bool,
+        model: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.address = address_of(settings)
         self._body: dict[str, Any] = {} if cache else {"cache": False}
-        self._passages, self._answers = passages, answers
+        self._passages, self._answers, self._model = passages, answers, {"model": model} if model else {}
         self._http = httpx.AsyncClient(
             base_url=self.address, headers=headers_of(settings, tenant), timeout=TIMEOUT, transport=transport
         )
@@ -72,11 +74,13 @@ class Asker:
             outcome.timings, outcome.degraded = found["timings"], found["degraded"]
             outcome.generation = found["generation"]
             if self._answers:
-                job = await self._post("/v1/queries", body, {"Prefer": f"wait={WAIT}"})
+                job = await self._post("/v1/queries", body | self._model, {"Prefer": f"wait={WAIT}"})
                 if not job.get("answer"):
                     raise DoorError(f"no answer: {job.get('error') or job['state']}")
                 answer = job["answer"]
-                outcome.text = answer["text"]
+                outcome.text, outcome.model = answer["text"], answer["model"]
+                if self._model and outcome.model != self._model["model"]:
+                    raise DoorError(f"{outcome.model} answered: {', '.join(answer.get('degraded', []))}")
                 outcome.cited = [citation["doc_id"] for citation in answer.get("citations", [])]
                 outcome.degraded += [each for each in answer.get("degraded", []) if each not in outcome.degraded]
                 outcome.timings["generate"] = answer["timings"]["generate"]

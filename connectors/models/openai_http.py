@@ -1,192 +1,108 @@
-"""Any OpenAI-compatible chat endpoint (vLLM, OpenAI, ...), streaming.
+"""Any OpenAI-compatible chat endpoint (vLLM, OpenAI, ...), streaming, through OpenAI's SDK but for the events."""
 
-Delivery: one answer, tried once; the stage decides what comes next.  Only a prompt that turned out too long is sent
-again, shorter.  Silence longer than ``first_token_timeout`` counts as away, and nothing waits past ``seconds``.
-"""
-
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import msgspec
 import openai
-from openai.types.chat import ChatCompletionChunk
 
-from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
-from connectors.models.prompt import messages
-from connectors.models.window import estimate, fitting, is_overflow, room_for_answer, window_told
-from connectors.ports import Delta
-from runtime.settings import Llm
-from topics.queries import Passage
-
-LOOK_UP = 5.0  # seconds that /v1/models may take
-KNOWN_FOR = 300.0  # seconds until the window is asked for again: another model may be served under the name by then
-SHRINK = 0.75  # of the tokens of a prompt that was too long, in spite of the estimate, for the next
-SHORTENED = 4  # how often
+from connectors.models import sse
+from connectors.models.chat import LOOK_UP, Chat, Events, Piece
+from connectors.models.failures import Sdk
+from runtime.endpoints import Endpoint
+from topics.queries import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    tokens: int | None
-    until: float
+class _Text(msgspec.Struct):
+    content: str | None = None
 
 
-class _Served(msgspec.Struct):
-    id: str
-    max_model_len: int | None = None  # vLLM's own field
+class _Choice(msgspec.Struct):
+    delta: _Text
+    finish_reason: str | None = None
 
 
-class _Listing(msgspec.Struct):
-    data: list[_Served]
+class _Used(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
 
 
-# The client checks nothing of what it is sent: what is no chat completion, such as a web page, fails where it is read.
-_NO_COMPLETION = (ValueError, TypeError, AttributeError)
-_TROUBLE = (openai.OpenAIError, httpx.HTTPError, TimeoutError, *_NO_COMPLETION)
+class _Chunk(msgspec.Struct):
+    """What is looked at of ``chat.completion.chunk``."""
+
+    choices: list[_Choice] = []
+    usage: _Used | None = None
+    error: Any = None
 
 
-class OpenAIModel:
-    """Answer model behind ``settings.url``."""
+class OpenAIModel(Chat):
+    """Answer model behind ``/chat/completions``."""
 
-    def __init__(self, settings: Llm) -> None:
-        self._settings = settings
-        self.name = settings.model or "default"
+    sdk = Sdk(openai, httpx, openai.OpenAIError)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         self._client: openai.AsyncOpenAI | None = None
-        self._window = _Window(settings.context_tokens, float("inf") if settings.context_tokens else 0.0)
+        # What not every endpoint takes, and is left out once it was refused.
+        self._options: dict[str, Any] = {"stream_options": {"include_usage": True}}
+        if endpoint.temperature is not None:
+            self._options["temperature"] = endpoint.temperature
+        self._limit = "max_tokens"  # OpenAI's later models know it by another name
 
     async def open(self) -> None:
-        key = self._settings.api_key.get_secret_value() if self._settings.api_key else "none"
-        self._client = openai.AsyncOpenAI(base_url=self._settings.url, api_key=key, max_retries=0)
+        # A transport of our own: with httpx's, HTTP_PROXY of the environment would see questions and passages.
+        http = openai.DefaultAsyncHttpxClient(
+            transport=httpx.AsyncHTTPTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
+        )
+        self._client = openai.AsyncOpenAI(
+            base_url=self._endpoint.address, api_key=self._endpoint.key or "none", max_retries=0, http_client=http
+        )
+        self._client.organization = self._client.project = None  # the environment's are for another endpoint
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
 
-    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
-        """Tokens as the endpoint sends them, behind an empty piece that tells what was dropped."""
-        now = asyncio.get_running_loop().time
-        ends = now() + seconds
-        # No time limit spans a yield: it would strike whatever the reader happens to be doing.
-        try:
-            async with asyncio.timeout_at(ends):
-                kept, chunks = await self._begin(question, passages)
-            async with chunks:
-                if dropped := len(passages) - kept:
-                    yield Delta("", dropped)
-                finished = False
-                while now() < ends:
-                    async with asyncio.timeout_at(ends):
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
-                    for choice in chunk.choices[:1]:
-                        finished = finished or choice.finish_reason is not None
-                        if text := choice.delta.content:
-                            yield Delta(_text(text))
-                else:
-                    raise TimeoutError("the time for the answer is over")
-                if not finished:
-                    raise Transient("endpoint broke the stream off", reason="cut")
-        except _TROUBLE as error:
-            raise _translate(error) from error
-
-    async def _begin(
-        self, question: str, passages: Sequence[Passage]
-    ) -> tuple[int, openai.AsyncStream[ChatCompletionChunk]]:
-        """Send the prompt with as many passages as fit; tells how many those are."""
-        window = await self._context()
-        kept, most = len(passages), self._settings.max_tokens
-        for _ in range(SHORTENED):
-            if window is not None:
-                most = room_for_answer(window, self._settings.max_tokens)
-                kept = min(kept, fitting(question, passages, window - most))
-            if passages and not kept:
-                break
+    async def _send(self, system: str, user: str, max_tokens: int) -> Events:
+        while True:
             try:
-                return kept, await self._send(question, passages[:kept], most)
-            except openai.BadRequestError as error:
-                if not is_overflow(str(error)):
+                return await sse.Events.begin(self._request(system, user, max_tokens), _Chunk)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not self._does_without(error):
                     raise
-                told = window_told(str(error))
-                if told is not None and told != window and not self._settings.context_tokens:
-                    self._window = _Window(told, time.monotonic() + KNOWN_FOR)
-                    window = told
-                    continue
-                kept = fitting(question, passages, int(estimate(question, passages[:kept]) * SHRINK))
-        raise Permanent("not even the best passage fits into the model's context window", reason="window")
 
-    async def _send(
-        self, question: str, passages: Sequence[Passage], max_tokens: int
-    ) -> openai.AsyncStream[ChatCompletionChunk]:
-        chunks = await self._opened.chat.completions.create(
-            model=self.name,
-            messages=messages(question, passages),  # type: ignore[arg-type]  # plain dicts
-            max_tokens=max_tokens,
-            temperature=self._settings.temperature,
+    def _request(self, system: str, user: str, max_tokens: int) -> sse.Manager:
+        return self._opened.chat.completions.with_streaming_response.create(
+            model=self._endpoint.model,
+            messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
             stream=True,
-            timeout=openai.Timeout(self._settings.first_token_timeout, connect=LOOK_UP),
+            extra_body={self._limit: max_tokens, **self._options},
+            timeout=openai.Timeout(self._endpoint.first_token_timeout, connect=LOOK_UP),
         )
-        assert isinstance(chunks, openai.AsyncStream)
-        return chunks
 
-    async def _context(self) -> int | None:
-        """The model's window; None where the endpoint does not tell, as OpenAI's does not."""
-        if time.monotonic() < self._window.until:
-            return self._window.tokens
-        tokens = None
-        try:
-            response = await self._opened.get(
-                "/models", cast_to=httpx.Response, options={"timeout": min(LOOK_UP, self._settings.first_token_timeout)}
-            )
-            listing = msgspec.json.decode(response.content, type=_Listing)
-            tokens = next((each.max_model_len for each in listing.data if each.id == self.name), None)
-        except msgspec.MsgspecError:
-            pass  # no list of models: the question itself will tell whether this is a chat endpoint
-        except openai.APIStatusError as error:
-            if error.status_code >= 429:  # the question itself would fare no better
-                raise
-        self._window = _Window(tokens, time.monotonic() + KNOWN_FOR)
-        return tokens
+    def _does_without(self, error: openai.APIStatusError) -> bool:
+        """Whether the request can be sent again without what was refused."""
+        refused = error.param or next((name for name in self._options if name in str(error)), None)
+        if refused == self._limit == "max_tokens":
+            self._limit = "max_completion_tokens"
+            return True
+        return refused is not None and self._options.pop(refused, None) is not None
+
+    async def _listed(self, seconds: float) -> bytes:
+        response = await self._opened.get("/models", cast_to=httpx.Response, options={"timeout": seconds})
+        return response.content
+
+    def _read(self, event: _Chunk) -> Piece:
+        if event.error is not None:
+            raise ValueError(f"an error in mid-stream: {str(event.error)[:300]}")
+        text, finished = "", False
+        for choice in event.choices[:1]:
+            finished = choice.finish_reason is not None
+            text = choice.delta.content or ""
+        used = event.usage
+        return Piece(text, finished, Usage(used.prompt_tokens, used.completion_tokens) if used else None)
 
     @property
     def _opened(self) -> openai.AsyncOpenAI:
         assert self._client is not None, "open first"
         return self._client
-
-
-def _text(content: object) -> str:
-    if not isinstance(content, str):
-        raise TypeError(f"a piece of text that is {type(content).__name__}")
-    return content
-
-
-def _translate(error: Exception) -> ConnectorError:
-    match error:
-        case openai.APIStatusError() if error.status_code == 429 or (
-            error.status_code >= 500 and "retry-after" in error.response.headers
-        ):
-            after = error.response.headers.get("retry-after", "")
-            return Overloaded(
-                f"endpoint is rate limited: {error}", retry_after=float(after) if after.isdigit() else 1.0
-            )
-        case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
-            return Transient(f"endpoint is silent: {error!r}", reason="timeout")
-        case openai.APIConnectionError() | httpx.ConnectError():
-            return Transient(f"endpoint does not answer: {error!r}", reason="away")
-        case httpx.TransportError():
-            return Transient(f"endpoint broke the stream off: {error!r}", reason="cut")
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return Permanent("endpoint refuses the API key: check FRESHET_LLM_API_KEY", reason="key")
-        case openai.NotFoundError():
-            return Permanent(
-                f"endpoint does not know the model: check FRESHET_LLM_MODEL and FRESHET_LLM_URL ({error})",
-                reason="model",
-            )
-        case ValueError() | TypeError() | AttributeError():
-            return Transient(f"endpoint failed: it sent no chat completion ({error!r})", reason="endpoint")
-        case openai.APIStatusError() if error.status_code < 500:
-            return Permanent(f"endpoint refuses the request: {error}", reason="request")
-        case _:
-            return Transient(f"endpoint failed: {error!r}", reason="endpoint")

@@ -7,17 +7,17 @@ prompt refuses it, or clips the answer without a word.  Passages come best first
 import re
 from collections.abc import Sequence
 
-from connectors.models.prompt import messages
+from connectors.models.prompt import prompt
 from topics.queries import Passage
 
 BYTES_PER_TOKEN = 3  # English has about 4.3, code and tables about 3, most other scripts 3 to 6
 PER_MESSAGE = 16  # tokens that a chat template adds around a message
-_TOLD = re.compile(r"maximum context length is (\d+)|max_model_len=(\d+)|n_ctx\D{1,4}(\d+)")
+_TOLD = re.compile(r"maximum context length is (\d+)|max_model_len=(\d+)|n_ctx\D{1,4}(\d+)|tokens > (\d+) maximum")
 
 
 def estimate(question: str, passages: Sequence[Passage]) -> int:
     """Tokens of the whole prompt, rather too many than too few."""
-    return sum(PER_MESSAGE + len(m["content"].encode()) // BYTES_PER_TOKEN for m in messages(question, passages))
+    return sum(PER_MESSAGE + len(part.encode()) // BYTES_PER_TOKEN for part in prompt(question, passages))
 
 
 def room_for_answer(window: int, max_tokens: int) -> int:
@@ -34,7 +34,7 @@ def fitting(question: str, passages: Sequence[Passage], tokens: int) -> int:
 
 
 def window_told(message: str) -> int | None:
-    """The window that a refusal names, as vLLM, OpenAI and llama.cpp word it."""
+    """The window that a refusal names, as vLLM, OpenAI, llama.cpp and Anthropic word it."""
     found = _TOLD.search(message)
     return int(next(group for group in found.groups() if group)) if found else None
 

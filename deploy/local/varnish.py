@@ -4,6 +4,7 @@ Comes in: a folder of its own, the gateway's port, its own port, a secret.  Goes
 Refused: a machine without `varnishd`, in words that say what to install.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -45,6 +46,7 @@ class Varnish:
         program = varnishd()
         if program is None:
             raise StepFailed("Varnish is not installed: apt-get install varnish")
+        self.folder = self.folder.resolve()  # it runs in a folder of its own
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "edge.vcl").write_text((_VCL / "edge.vcl").read_text())
         backend = (_VCL / "default.vcl").read_text().replace('"8000"', f'"{self.gateway}"')
@@ -71,7 +73,8 @@ class Varnish:
         process, self._process = self._process, None
         if process is None:
             return
-        os.killpg(process.pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGCONT)  # a stopped one hears nothing
         process.terminate()
         try:
             process.wait(STOP_SECONDS)

@@ -10,6 +10,7 @@ from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Que
 from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
+from runtime.settings.webhooks import Webhook
 
 __all__ = [
     "PREFIX",
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Weaviate",
+    "Webhook",
     "Worker",
     "variable_of",
 ]

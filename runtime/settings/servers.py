@@ -1,9 +1,11 @@
 """Settings of the servers that are talked to."""
 
+import re
 from typing import Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from runtime.endpoints import NAME, Endpoint, read_endpoints
 from runtime.secrets import check_certificates, check_public, without_password
 from runtime.settings.branch import Branch
 
@@ -135,11 +137,16 @@ class Redis(Branch):
 
 
 class Llm(Branch):
-    """The language model; without a URL answers are extractive."""
+    """The language models; without a URL and without endpoints answers are extractive."""
 
     url: str | None = Field(None, description="OpenAI-compatible endpoint, e.g. `http://127.0.0.1:8000/v1`.")
     model: str | None = Field(None, description="Model name to ask for.")
     api_key: SecretStr | None = Field(None, description="API key.")
+    endpoints: SecretStr | None = Field(
+        None,
+        description="Several endpoints, by name, in place of the one above: TOML or JSON (docs/llm.md); what one does"
+        " not say is as below.",
+    )
     max_tokens: int = Field(512, ge=1, description="Most tokens in an answer.")
     context_tokens: int | None = Field(
         None, ge=256, description="Context window of the model; unset, it is asked for at `/v1/models`."
@@ -148,3 +155,26 @@ class Llm(Branch):
     first_token_timeout: float = Field(20.0, gt=0, description="Longest silence before or between tokens, s.")
 
     _public = field_validator("url")(check_public("FRESHET_LLM_API_KEY"))
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if self.endpoints is not None and self.url:
+            raise ValueError("FRESHET_LLM_URL and FRESHET_LLM_ENDPOINTS are both set: which one holds is not guessed")
+        try:
+            _ = self.versions
+        except ValueError as error:
+            raise ValueError(f"FRESHET_LLM_ENDPOINTS: {error}") from None
+        return self
+
+    @property
+    def versions(self) -> tuple[Endpoint, ...]:
+        """Every endpoint, in the order of the ladder."""
+        asked = {name: getattr(self, name) for name in ("max_tokens", "context_tokens", "temperature")}
+        asked["first_token_timeout"] = self.first_token_timeout
+        if self.endpoints is not None:
+            return read_endpoints(self.endpoints.get_secret_value(), tuple(asked.items()))
+        if not self.url:
+            return ()
+        model = self.model or "default"
+        name = model if re.match(NAME, model) else "default"
+        return (Endpoint(name=name, url=self.url, model=model, api_key=self.api_key, **asked),)

@@ -12,6 +12,7 @@ from runtime.settings.edge import Edge
 from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
+from runtime.settings.webhooks import Webhook
 from runtime.sources import Source, read_sources
 
 # Variables are FRESHET_<branch>_<field>; these branches stand without their own name.
@@ -33,6 +34,7 @@ class Settings(Branch):
     cache: Cache = Cache()
     edge: Edge = Edge()
     llm: Llm = Llm()
+    webhook: Webhook = Webhook()
     gateway: Gateway = Gateway()
     api: Api = Api()
     worker: Worker = Worker()
@@ -86,7 +88,8 @@ class Settings(Branch):
         parts = (getattr(self, branch) for branch in type(self).model_fields)
         values = (getattr(part, name) for part in parts for name in type(part).model_fields)
         whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return [*whole, *self.otlp.sent_headers.values()]
+        keys = [endpoint.key for endpoint in self.llm.versions if endpoint.key]
+        return [*whole, *keys, *self.otlp.sent_headers.values()]
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -93,6 +93,5 @@ def pieces(text: str) -> Iterator[str]:
 
 def written_by(settings: Settings) -> str:
     """All that an answer depends on beside the model's name, the question and the passages."""
-    llm, queries = settings.llm, settings.queries
-    parts = [SYSTEM, str(llm.url), llm.max_tokens, llm.context_tokens, llm.temperature, queries.min_score]
-    return msgspec.json.encode(parts).decode()
+    versions = [endpoint.settings for endpoint in settings.llm.versions]
+    return msgspec.json.encode([SYSTEM, versions, settings.queries.min_score]).decode()

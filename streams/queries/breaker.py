@@ -23,8 +23,14 @@ T = TypeVar("T")
 class Breaker:
     """In front of one dependency; closed while all is well.  ``probe`` must succeed before it closes again."""
 
-    def __init__(self, name: str, probe: Callable[[], Awaitable[object]]) -> None:
-        self._name, self._probe = name, probe
+    def __init__(
+        self,
+        name: str,
+        probe: Callable[[], Awaitable[object]],
+        probe_seconds: float | None = None,
+        backoff: Backoff = BACKOFF,
+    ) -> None:
+        self._name, self._probe, self._probe_seconds, self._backoff = name, probe, probe_seconds, backoff
         self._failures = 0
         self._away = asyncio.Event()
         metrics.breaker_open.labels(name).set(0)
@@ -47,8 +53,12 @@ class Breaker:
         except Transient as error:
             self.failed(str(error))
             raise
-        self._failures = 0
+        self.passed()
         return answer
+
+    def passed(self) -> None:
+        """It has answered."""
+        self._failures = 0
 
     def failed(self, why: str, *, surely: bool = False) -> None:
         """Count a failure; ``surely`` says that it is an outage."""
@@ -61,10 +71,10 @@ class Breaker:
         """Probe while it is away, for ever."""
         while True:
             await self._away.wait()
-            for delay in BACKOFF.delays():
+            for delay in self._backoff.delays():
                 await asyncio.sleep(delay)
                 try:
-                    async with asyncio.timeout(PROBE_SECONDS):
+                    async with asyncio.timeout(self._probe_seconds or PROBE_SECONDS):
                         await self._probe()
                         break
                 except (ConnectorError, TimeoutError) as error:

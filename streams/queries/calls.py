@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from connectors.errors import ConnectorError
 from runtime import tracing
-
-QUOTING = "extractive"  # the answer model that calls nobody
+from runtime.endpoints import QUOTING
+from topics.queries import Usage
 
 
 @contextmanager
-def model_call(model: str, attempt: int) -> Iterator[None]:
+def model_call(model: str, attempt: int, provider: str) -> Iterator[None]:
     """A try at an answer by a model."""
     if not tracing.on():
         yield
@@ -18,7 +18,7 @@ def model_call(model: str, attempt: int) -> Iterator[None]:
     name, attributes = "freshet.quote", dict[str, tracing.Value]()
     if model != QUOTING:
         name = f"chat {model}"
-        attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": model}
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
     attributes["freshet.attempt"] = attempt
     with tracing.span(name, "internal" if model == QUOTING else "client", attributes=attributes) as span:
         try:
@@ -26,3 +26,10 @@ def model_call(model: str, attempt: int) -> Iterator[None]:
         except ConnectorError as error:
             span.fail(error.reason)
             raise
+
+
+def used(usage: Usage | None) -> None:
+    """What the call that is under way took."""
+    if usage is not None:
+        tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        tracing.current().set({f"gen_ai.usage.{kind}": count for kind, count in tokens.items()})

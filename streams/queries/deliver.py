@@ -78,7 +78,7 @@ def fold(job: StoredJob, event: AnswerEvent, record: Record) -> bool:
         return False
     job.newest[event.stage] = event.attempt
     hop = Hop.of(record.headers)
-    job.deadline, job.principals = hop.deadline, hop.principals
+    job.deadline, job.principals, job.webhook = hop.deadline, hop.principals, hop.webhook or job.webhook
     job.state = _AFTER.get(event.type, job.state)
     if event.type == "passages":
         job.passages, job.passages_offset = event.data.get("passages"), record.offset

@@ -5,116 +5,122 @@ attempt, and readers follow the attempt that began last.  A model that is away o
 allows; then the next one of the ladder answers, and the answer says so.
 """
 
-import re
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import msgspec
 
-from connectors.errors import ConnectorError, Overloaded, Transient
-from connectors.ports import AnswerModel
+from connectors.errors import ConnectorError, Transient
+from connectors.ports import Delta
 from runtime import metrics, tracing
 from runtime.clock import Clock
-from runtime.logs import logger
 from runtime.settings import Queries
 from streams.outcome import Emit, Outcome, Publish, Record, Refuse
 from streams.queries.answers import Answers, pieces
-from streams.queries.calls import model_call
+from streams.queries.calls import model_call, used
+from streams.queries.citations import Cited, citations_of
 from streams.queries.events import Teller
+from streams.queries.ladder import Climb, Rung, Try
+from streams.queries.versions import UnknownVersion, Versions
 from topics.codec import DecodeError, decode_one
 from topics.headers import Hop
-from topics.queries import Answer, Citation, Passage, Retrieval
+from topics.queries import Answer, Passage, Retrieval, Usage
 
-log = logger(__name__)
 COALESCE = 0.03  # seconds of tokens that share a record
-TRIES = 3  # of one model, for one answer
-PAUSE = 0.25  # seconds before the second try, twice that before the third; an endpoint may ask for more
-RESERVE = 2.0  # seconds kept for the models further down the ladder, or a quarter of what is left
+FIRST_TOKEN = "time_to_first_token_ms"  # passages to the first piece of text
 NOT_FOUND = "Not found in the documents."
-_MARKER = re.compile(r"\s?\[(\d{1,3})\]")
+
+
+@dataclass(slots=True)
+class Written:
+    """What a model wrote, and what it saw for that."""
+
+    text: str
+    passages: list[Passage]
+    rung: int = 0
+    usage: Usage | None = None
 
 
 class Generate:
-    """The stage.  ``models`` is the ladder, best first; the last one should need nothing from outside."""
+    """The stage.  ``versions`` tells the ladder of each question."""
 
     def __init__(
-        self, settings: Queries, models: Sequence[AnswerModel], publish: Publish, clock: Clock,
-        answers: Answers | None = None,
-    ) -> None:  # fmt: skip
+        self, settings: Queries, versions: Versions, publish: Publish, clock: Clock, answers: Answers | None = None
+    ) -> None:
+        self._settings, self._versions, self._publish, self._clock = settings, versions, publish, clock
         self._cache = answers
-        self._settings, self._models, self._publish, self._clock = settings, models, publish, clock
 
     async def step(self, record: Record) -> Outcome:
         """One retrieval."""
         try:
             hop = Hop.of(record.headers)
             retrieval = decode_one(record.value or b"", record.headers, Retrieval)
+            rungs = self._versions.ladder(hop.job_id, retrieval.model)
         except (DecodeError, ValueError, msgspec.MsgspecError) as error:
             return Refuse(str(error), "undecodable")
+        except UnknownVersion as error:
+            metrics.answers_total.labels("failed").inc()
+            return Emit([Teller(hop, "generate", self._clock).error("invalid", str(error))])
         metrics.queue_wait.labels("generate").observe(max(0.0, self._clock.now() - record.timestamp / 1000))
         passages = [p for p in retrieval.passages if self._answers(p)]
         cache = self._cache
-        if cache is None or not (retrieval.cache and passages) or retrieval.degraded:
-            return await self._write(hop, retrieval, passages, None)
-        key = cache.key(retrieval, hop, passages, self._models[0].name)
+        if cache is None or not (retrieval.cache and passages) or retrieval.degraded or len(rungs) == 1:
+            return await self._write(hop, retrieval, passages, rungs, None)
+        key = cache.key(retrieval, hop, passages, rungs[0].name)
         async with cache.turn(key, hop.remaining(self._clock.now()) / 2):
             if not hop.expired(self._clock.now()) and (text := await cache.find(key)) is not None:
-                return await self._again(text, hop, retrieval, passages)
-            return await self._write(hop, retrieval, passages, key)
+                return await self._again(text, hop, retrieval, passages, rungs[0].name)
+            return await self._write(hop, retrieval, passages, rungs, key)
 
-    async def _again(self, text: str, hop: Hop, retrieval: Retrieval, passages: list[Passage]) -> Outcome:
+    async def _again(self, text: str, hop: Hop, retrieval: Retrieval, passages: list[Passage], model: str) -> Outcome:
         """A kept answer, streamed like one that is being written."""
-        teller, model = Teller(hop, "generate", self._clock), self._models[0].name
+        teller, cited = Teller(hop, "generate", self._clock), Cited(len(passages))
         await self._publish([teller.event("generating", {"model": model})])
-        for piece in pieces(text):
-            await self._publish([teller.event("token", {"text": piece})])
+        for shown in (*map(cited.add, pieces(text)), cited.end()):
+            if shown:
+                await self._publish([teller.event("token", {"text": shown})])
         metrics.answers_total.labels("answered").inc()
-        answer = self._answer(text, passages, retrieval, model, [])
+        answer = self._answer(Written(cited.text, passages), retrieval, model, [])
         answer.cached = True
         return Emit([teller.event("answer", msgspec.to_builtins(answer))])
 
-    async def _write(self, hop: Hop, retrieval: Retrieval, passages: list[Passage], key: str | None) -> Outcome:
+    async def _write(
+        self, hop: Hop, retrieval: Retrieval, passages: list[Passage], rungs: Sequence[Rung], key: str | None
+    ) -> Outcome:
         """An answer by the first model of the ladder that can; kept under this key if all was well."""
         started = time.perf_counter()
-        failed: list[str] = []
-        for rung, model in enumerate(self._models):
-            ends = self._ends(rung, hop)
-            for attempt in range(1, TRIES + 1):
-                teller = Teller(hop, "generate", self._clock)
+        climb = Climb(rungs, hop, self._clock)
+        async with aclosing(climb.tries()) as tries:
+            async for attempt in tries:
+                teller, model = Teller(hop, "generate", self._clock), attempt.model.name
                 if hop.expired(self._clock.now()):
                     metrics.not_begun.labels("model").inc()
                     metrics.answers_total.labels("expired").inc()
                     return Emit([teller.error("expired", "the deadline passed before an answer was there")])
-                await self._publish([teller.event("generating", {"model": model.name})])
+                await self._publish([teller.event("generating", {"model": model})])
                 try:
-                    with model_call(model.name, attempt):
-                        text, kept = await self._stream(model, teller, retrieval.question, passages, ends)
+                    with model_call(model, attempt.number, attempt.rung.provider):
+                        written = await self._stream(attempt, teller, retrieval, passages, started)
                 except ConnectorError as error:
-                    log.warning(
-                        "model failed", model=model.name, attempt=attempt, reason=error.reason, error=str(error)[:300]
-                    )
-                    pause = _pause(error, attempt)
-                    if pause is not None and self._clock.now() + pause < ends:
-                        metrics.generation_retries.labels(error.reason).inc()
-                        await self._clock.sleep(pause)
-                        continue
-                    failed.append(f"model-{rung}:{error.reason}")
-                    metrics.degraded_total.labels(f"model-{rung}").inc()
-                    break
+                    attempt.failed(error)
+                    continue
+                attempt.passed()
                 retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
                 metrics.generation_latency_ms.observe(retrieval.timings["generate"])
                 metrics.answers_total.labels("answered" if passages else "not-found").inc()
-                degraded = [*retrieval.degraded, *failed]
-                if dropped := len(passages) - len(kept):
+                degraded = [*retrieval.degraded, *climb.failed]
+                if dropped := len(passages) - len(written.passages):
                     metrics.degraded_total.labels("passages-dropped").inc()
                     degraded.append(f"passages-dropped:{dropped}")
-                answer = self._answer(text, kept, retrieval, model.name, degraded)
+                answer = self._answer(written, retrieval, model, degraded)
                 if self._cache is not None and key is not None and answer.found and not degraded:
-                    await self._cache.keep(key, hop, kept, text)
+                    await self._cache.keep(key, hop, written.passages, written.text)
                 return Emit([teller.event("answer", msgspec.to_builtins(answer))])
         metrics.answers_total.labels("failed").inc()
-        message = f"no model could answer ({', '.join(failed)})"
+        message = f"no model could answer ({', '.join(climb.failed)})"
         return Emit([Teller(hop, "generate", self._clock).error("unavailable", message)])
 
     def _answers(self, passage: Passage) -> bool:
@@ -122,39 +128,44 @@ class Generate:
         near = passage.cosine is not None and passage.cosine >= self._settings.min_score
         return near or (passage.words is not None and passage.words >= self._settings.min_words)
 
-    def _ends(self, rung: int, hop: Hop) -> float:
-        """When a model must be done, so that those further down can still answer before the deadline."""
-        now = self._clock.now()
-        left = hop.remaining(now)
-        return now + (left if rung == len(self._models) - 1 else left - min(RESERVE, left / 4))
-
     async def _stream(
-        self, model: AnswerModel, teller: Teller, question: str, passages: list[Passage], ends: float
-    ) -> tuple[str, list[Passage]]:
-        """Pass tokens on as they come, several in a record when they come fast.
-
-        Returns the whole text, and the passages that the model saw.
-        """
+        self, attempt: Try, teller: Teller, retrieval: Retrieval, passages: list[Passage], started: float
+    ) -> Written:
+        """Pass tokens on as they come, several in a record when they come fast."""
+        written = Written(NOT_FOUND, passages, attempt.place)
         if not passages:
-            return NOT_FOUND, passages
-        whole, pending, sent = "", "", 0.0
-        async with aclosing(model.stream(question, passages, ends - self._clock.now())) as deltas:
-            async for delta in deltas:
+            await self._publish([teller.event("token", {"text": NOT_FOUND})])
+            return written
+        asked, first, sent, pending = time.perf_counter(), 0.0, 0.0, ""
+        cited = Cited(len(passages))
+        seconds = attempt.ends - self._clock.now()
+        async with aclosing(attempt.model.stream(retrieval.question, passages, seconds)) as deltas:
+            while (delta := await _next(deltas, None if first else attempt.first_by - self._clock.now())) is not None:
                 if delta.dropped:
-                    passages = passages[: -delta.dropped]
-                whole, pending = whole + delta.text, pending + delta.text
+                    written.passages = passages[: -delta.dropped]
+                    cited.offered = len(written.passages)
+                if delta.text and not first:
+                    attempt.spoke, first = True, time.perf_counter()
+                    retrieval.timings[FIRST_TOKEN] = round((first - started) * 1000, 2)
+                written.usage = delta.usage or written.usage
+                pending += cited.add(delta.text)
                 if pending and time.monotonic() - sent >= COALESCE:
                     await self._publish([teller.event("token", {"text": pending})])
                     pending, sent = "", time.monotonic()
+        pending += cited.end()
+        if not cited.text:
+            pending = NOT_FOUND
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
-        return whole, passages
+        written.text = cited.text or NOT_FOUND
+        used(written.usage)
+        silence = first - asked if first else None
+        attempt.rung.figures.wrote(written.usage, silence, time.perf_counter() - asked, cited)
+        return written
 
-    def _answer(
-        self, text: str, passages: Sequence[Passage], retrieval: Retrieval, model: str, degraded: list[str]
-    ) -> Answer:
-        now = self._clock.now()
-        text, citations = cite(text.strip() or NOT_FOUND, passages)
+    def _answer(self, written: Written, retrieval: Retrieval, model: str, degraded: list[str]) -> Answer:
+        now, passages, text = self._clock.now(), written.passages, written.text
+        citations = citations_of(text, passages)
         told: tracing.Attributes = {
             "freshet.passages": len(passages),
             "freshet.citations": len(citations),
@@ -166,6 +177,8 @@ class Generate:
             found=bool(passages) and text != NOT_FOUND,
             citations=citations,
             model=model,
+            rung=written.rung,
+            usage=written.usage,
             generation=retrieval.generation,
             documents={p.doc_id: p.version for p in passages},
             oldest_passage_seconds=max((now - p.published_at / 1000 for p in passages), default=None),
@@ -176,29 +189,13 @@ class Generate:
         )
 
 
-def _pause(error: ConnectorError, attempt: int) -> float | None:
-    """Seconds until the same model is worth another try; None where it is not.
+async def _next(deltas: AsyncGenerator[Delta, None], seconds: float | None) -> Delta | None:
+    """The next piece, None behind the last; for the first one there may be a limit.
 
-    Silence is not: it has cost the most already, and an endpoint that hangs goes on hanging.
+    The limit ends the wait for a piece, and with it the model's own work: there is no reader that it could strike.
     """
-    if attempt == TRIES or not isinstance(error, Transient) or error.reason == "timeout":
-        return None
-    return error.retry_after if isinstance(error, Overloaded) else PAUSE * 2 ** (attempt - 1)
-
-
-def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
-    """Citations of a text by their markers; a marker of a passage that was not offered is removed."""
-    used: dict[int, Citation] = {}
-
-    def check(match: re.Match[str]) -> str:
-        number = int(match[1])
-        if not 1 <= number <= len(passages):
-            return ""
-        p = passages[number - 1]
-        used[number] = Citation(
-            marker=number, doc_id=p.doc_id, version=p.version, chunk_id=p.chunk_id, title=p.title, uri=p.uri,
-            section=p.section, text=p.text,
-        )  # fmt: skip
-        return match[0]
-
-    return _MARKER.sub(check, text), [used[number] for number in sorted(used)]
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(deltas, None)
+    except TimeoutError:
+        raise Transient(f"said nothing for {seconds:.1f} s", reason="timeout") from None

@@ -134,6 +134,7 @@ class Retrieve:
             lacking=lacking,
             timings=timings,
             cache=question.cache,
+            model=question.model,
             standalone=question.question if question.question != typed.question else None,
             asked_at=question.asked_at,
         )

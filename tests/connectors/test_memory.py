@@ -7,6 +7,7 @@ from connectors.memory.embeddings import MemoryEmbeddings
 from connectors.memory.jobs import MemoryJobs
 from connectors.memory.keywords import MemoryKeywords
 from connectors.memory.lanes import MemoryLanes
+from connectors.memory.llm import MemoryLlmBoard
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from connectors.memory.view import MemoryView
@@ -16,6 +17,7 @@ from tests.connectors.contract.embedding_contract import EmbeddingContract
 from tests.connectors.contract.job_contract import JobContract
 from tests.connectors.contract.keyword_contract import InStore, KeywordContract
 from tests.connectors.contract.lane_contract import LaneContract
+from tests.connectors.contract.llm_contract import LlmBoardContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, at
 from tests.connectors.contract.store_contract import DIMENSION, StoreContract
 from tests.connectors.contract.view_contract import Lose, ViewContract, event, in_order
@@ -118,6 +120,14 @@ class TestLanes(LaneContract):
     @pytest.fixture
     def board(self) -> MemoryLanes:
         return MemoryLanes()
+
+
+class TestLlmBoard(LlmBoardContract):
+    """The contract."""
+
+    @pytest.fixture
+    def llm_board(self) -> MemoryLlmBoard:
+        return MemoryLlmBoard()
 
 
 class TestStore(StoreContract):

@@ -17,11 +17,13 @@ from redis.exceptions import (
 
 from connectors.errors import Permanent, Transient
 from connectors.job_ports import Claim
+from connectors.state import redis_llm
 from connectors.state.redis_connection import translate
 from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
 from connectors.state.redis_jobs import RedisJobs
 from connectors.state.redis_lanes import TTL, RedisLanes
+from connectors.state.redis_llm import RedisLlmBoard
 from connectors.state.redis_manifests import RedisManifests
 from connectors.state.redis_view import RedisView
 from runtime.settings import Jobs, Settings
@@ -31,6 +33,8 @@ from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
 from tests.connectors.contract.job_contract import JobContract, job
 from tests.connectors.contract.lane_contract import ONE as ONE_PAUSE
 from tests.connectors.contract.lane_contract import LaneContract
+from tests.connectors.contract.llm_contract import ONE as ONE_KNOWS
+from tests.connectors.contract.llm_contract import LlmBoardContract
 from tests.connectors.contract.manifest_contract import REF, ManifestContract, flip
 from topics.identity import Token
 
@@ -127,6 +131,26 @@ class TestJobs(JobContract):
         with redis.Redis.from_url(own.redis.state_url) as client:
             lives = [client.ttl(key) for key in client.scan_iter(f"{own.kafka.prefix}:*", count=1000)]
         assert len(lives) == 4 and all(0 < seconds <= own.job.ttl for seconds in lives)
+
+
+@pytest.fixture
+async def llm_board(own: Settings) -> AsyncIterator[RedisLlmBoard]:
+    found = RedisLlmBoard(own)
+    await found.open()
+    yield found
+    await found.close()
+
+
+class TestLlmBoard(LlmBoardContract):
+    """The contract."""
+
+    async def test_a_worker_that_died_is_forgotten(
+        self, llm_board: RedisLlmBoard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it knew counts for seconds."""
+        monkeypatch.setattr(redis_llm, "TTL", -1)
+        await llm_board.tell("w", ONE_KNOWS)
+        assert await llm_board.workers() == {}
 
 
 class TestManifests(ManifestContract):

@@ -30,9 +30,10 @@ class Gateway:
         try:
             while True:
                 self.seen.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
-                writer.write(self._answer().encode())
+                answer = self._answer()
                 if self.hold is not None:
                     await self.hold.wait()
+                writer.write(answer.encode())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -117,7 +118,7 @@ async def _asked_each_time(gateway: Gateway, client: httpx.AsyncClient) -> None:
     for control, status in (
         (ASK, "200 OK"),
         ("no-store", "200 OK"),
-        (KEEP, "503 Busy"),
+        (KEEP, "404 Not Found"),
         ("private, no-cache", "200 OK"),
     ):
         gateway.control, gateway.status, asked = control, status, len(gateway.seen)
@@ -132,7 +133,7 @@ async def _asked_each_time(gateway: Gateway, client: httpx.AsyncClient) -> None:
 
 async def _purged(gateway: Gateway, client: httpx.AsyncClient, purger: HttpPurger) -> None:
     """What bears a key goes, by itself or among others, and what only looks like it stays."""
-    for query, keys in (("a", "g-g1 d-a d-b"), ("b", "g-g1 d-b"), ("aa", "g-g1 d-aa"), ("g2", "g-g2 d-c")):
+    for query, keys in (("a", "g-g1 d-a d-b"), ("b", "g-g1 d-b"), ("aa", "g-g1 d-aa xd-a"), ("g2", "g-g2 d-c")):
         gateway.keys = keys
         await get(client, query)
     await purger.purge([f"d-{n:016x}" for n in range(300)] + ["d-a"])
@@ -154,6 +155,8 @@ async def _under_way(gateway: Gateway, client: httpx.AsyncClient, purger: HttpPu
     gateway.hold.set()
     await under_way
     gateway.hold, gateway.body = None, "new"
+    kept = await get(client, "slow")
+    assert (kept.text, kept.headers["freshet-edge"]) == ("old", "hit")
     await purger.purge(["d-slow"])
     assert (await get(client, "slow")).text == "new"
 
@@ -183,9 +186,12 @@ async def _whose_answer(gateway: Gateway, client: httpx.AsyncClient) -> None:
     await get(client, "who", Freshet_Principals="ann", Freshet_Tenant="acme")
     assert not {"freshet-principals", "freshet-tenant", SECRET} & set(gateway.seen[-1].replace(":", " ").split())
     assert (await get(client, "who")).headers["freshet-edge"] == "hit"
-    gateway.body, gateway.control = "ann's", "private, no-cache"
-    for header in ({"Authorization": "Bearer k"}, {"X_API_Key": "k"}):
-        assert (await get(client, "who", **header)).text == "ann's"
+    for control in ("private, no-cache", KEEP):  # the second would be a mistake of the gateway's
+        gateway.body, gateway.control = "ann's", control
+        for header in ({"Authorization": "Bearer k"}, {"X_API_Key": "k"}):
+            for _ in range(2):
+                found = await get(client, "who", **header)
+                assert (found.text, found.headers["freshet-edge"]) == ("ann's", "miss")
     assert (await get(client, "who")).text == "everyone's"
 
 

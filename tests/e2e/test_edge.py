@@ -118,7 +118,7 @@ def edged(system: System, tmp_path: Path) -> Iterator[Edged]:
         yield edged
 
 
-def test_no_copy_outlives_a_change(edged: Edged, record_property: Callable[[str, object], None]) -> None:
+def test_no_copy_outlives_a_change(edged: Edged) -> None:
     """A question that comes again is answered by Varnish alone.  An edit, a delete and a revoked access are seen there
     within two seconds, though copies live for an hour; an edge that hangs holds the lane up, which `/readyz` says,
     and forgets what changed when it is back."""
@@ -148,6 +148,8 @@ def test_no_copy_outlives_a_change(edged: Edged, record_property: Callable[[str,
     wait(lambda: edged.lane() == {"ok": True}, "the lane goes on")
     edged.promote(hung)
 
+    edged.promote(kept)
+    edged.publish(edited, f"The {edited} is newer.")
+    took["again"] = wait(lambda: "newer" in edged.text(edited), "the second edit", BOUND)
     assert edged.get(kept).headers["freshet-edge"] == "hit" and "old" in edged.text(kept), "what did not change stays"
-    for what, seconds in took.items():
-        record_property(f"seconds until the {what} was seen at the edge", round(seconds, 3))
+    sys.stderr.write(f"seconds until it was seen at the edge: {took}\n")

@@ -11,6 +11,7 @@ from connectors.memory.encoder import HashingEncoder
 from connectors.memory.manifests import MemoryManifests
 from connectors.memory.store import MemoryStore
 from connectors.models.extractive import Extractive
+from connectors.ports import AnswerModel
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from streams.documents.chunk import Chunk
@@ -18,6 +19,7 @@ from streams.documents.embed import Embed
 from streams.documents.formats.readers import Readers
 from streams.documents.index import Index
 from streams.outcome import Emit, Output, Record, Refuse
+from streams.queries.answers import Answers
 from streams.queries.condense import Condense
 from streams.queries.generate import Generate
 from streams.queries.legs import Legs
@@ -25,6 +27,7 @@ from streams.queries.manifests import Manifests
 from streams.queries.retrieve import Retrieve
 from streams.queries.search import Search
 from streams.queries.vectors import Vectors
+from streams.queries.versions import plain
 from topics import registry
 from topics.codec import decode, encode
 from topics.control import Epoch
@@ -69,7 +72,12 @@ class Lanes:
             self.settings.queries, generation, search, Manifests(self.manifests), self.publish, self.clock,
             condense=Condense(self.settings.queries, None, self.clock), vectors=Vectors(self.encoder, count_words),
         )  # fmt: skip
-        self.generate = Generate(self.settings.queries, [Extractive(self.encoder)], self.publish, self.clock)
+        self.writes()
+
+    def writes(self, *models: AnswerModel, alone: bool = False, answers: Answers | None = None) -> None:
+        """A generate stage with these models on its ladder, and quoting below them, unless they are alone."""
+        ladder = [*models, *([] if alone else [Extractive(self.encoder)])]
+        self.generate = Generate(self.settings.queries, plain(ladder, self.clock), self.publish, self.clock, answers)
 
     def known(self, epochs: Epochs) -> None:
         """A chunk stage that knows of these epochs."""

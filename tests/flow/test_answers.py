@@ -10,7 +10,6 @@ from connectors.errors import Permanent
 from connectors.memory.hot import MemoryHotCache
 from connectors.ports import Delta
 from streams.queries.answers import PIECE, Answers
-from streams.queries.generate import Generate
 from tests.flow.inline import Lanes
 from tests.flow.test_ladder import QUESTION, Scripted
 from topics import registry
@@ -27,8 +26,7 @@ async def worker(model: Scripted, made_by: str = "test", lanes: Lanes | None = N
         await lanes.put("valves", VALVE, content_type=b"text/plain")
         lanes.answers = MemoryHotCache()  # type: ignore[attr-defined]
     answers = Answers(lanes.answers, made_by)  # type: ignore[attr-defined]
-    models = [model, *lanes.generate._models[-1:]]
-    lanes.generate = Generate(lanes.settings.queries, models, lanes.publish, lanes.clock, answers)
+    lanes.writes(model, answers=answers)
     return lanes
 
 
@@ -89,6 +87,19 @@ async def test_other_settings_write_anew() -> None:
     await worker(model, "other", lanes)
     await lanes.ask(QUESTION)
     assert len(model.given) == 2
+
+
+async def test_versions_do_not_share_answers() -> None:
+    """What one version wrote is not given out as another's."""
+    lanes = await worker(one := Scripted())
+    other = Scripted()
+    other.name = "other"
+    lanes.writes(one, other, answers=lanes.generate._cache)
+    await lanes.ask(QUESTION)
+    first, again = [(await lanes.ask(QUESTION, model="other"))[-1].data for _ in range(2)]
+    assert (first["model"], "cached" in first) == ("other", False)
+    assert (again["model"], again["cached"]) == ("other", True)
+    assert len(one.given) == len(other.given) == 1
 
 
 async def test_what_is_degraded_is_not_kept() -> None:

@@ -48,7 +48,7 @@ def retrieval(job_id: str) -> list[AnswerEvent]:
 async def test_what_a_question_carries(client: httpx.AsyncClient, log: MemoryLog) -> None:
     """Tenant, principals, deadline, trace and the question itself reach the log as they were asked."""
     body = {"question": "why?", "k": 7, "filter": {"year": {"gte": 2020}}, "at_least": ["1.0.5"], "timeout": 9}
-    body |= {"search": "keyword", "rerank": False, "explain": True, "cache": False}
+    body |= {"search": "keyword", "rerank": False, "explain": True, "cache": False, "model": "Qwen/Q-7b"}
     principals = "team-b, team-a,, jörg".encode()
     headers = {b"Freshet-Tenant": b"acme", b"Freshet-Principals": principals, b"traceparent": TRACE.encode()}
     answer = await client.post("/v1/queries", json=body, headers=headers)
@@ -61,6 +61,7 @@ async def test_what_a_question_carries(client: httpx.AsyncClient, log: MemoryLog
     assert 8 < hop.remaining() <= 9
     assert (question.question, question.mode, question.k, question.at_least) == ("why?", "answer", 7, ["1.0.5"])
     assert (question.search, question.rerank, question.explain, question.cache) == ("keyword", False, True, False)
+    assert question.model == "Qwen/Q-7b"
     assert question.filter == {"year": Condition(gte=2020)}
 
 
@@ -87,6 +88,13 @@ WRONG: list[tuple[Any, str]] = [
     ({"question": "q", "filter": {"a": 5}}, "/filter/a"),
     ({"question": "q", "at_least": ["1.0.5", "now"]}, "/at_least/1"),
     ({"question": "q", "search": "magic"}, "/search"),
+    ({"question": "q", "history": [{"role": "king", "content": "x"}]}, "/history/0/role"),
+    ({"question": "q", "history": [{"role": "user", "content": "x"}] * 11}, "/history"),
+    ({"question": "q", "history": [{"role": "user", "content": "x" * 4001}] * 2}, "/history"),
+    (
+        {"question": "q", "history": [{"role": "user", "content": "x"}, {"role": "user", "content": "\0"}]},
+        "/history/1/content",
+    ),
     ({"question": "q", "stream": True}, "/stream"),
 ]
 

@@ -134,13 +134,17 @@ async def test_spans_of_tasks_side_by_side_do_not_mix() -> None:
     assert tracing.current() is tracing.NO_SPAN
 
 
-def test_without_an_endpoint_nothing_is_imported() -> None:
-    """A worker's and a gateway's modules come without OpenTelemetry, and spans pass on what they were given."""
+@pytest.mark.parametrize(
+    ("modules", "part"),
+    [("streams.worker, streams.bootstrap", ""), ("gateway.serve", ".sdk"), ("gateway.serve", ".exporter")],
+)
+def test_without_an_endpoint_nothing_is_imported(modules: str, part: str) -> None:
+    """A worker's modules come without OpenTelemetry, a gateway's (MCP brings its interface) without what exports."""
     code = (
-        "import sys, streams.worker, streams.bootstrap, gateway.serve; from runtime import tracing; "
+        f"import sys, {modules}; from runtime import tracing; "
         "from runtime.settings import Otlp; tracing.configure(Otlp(), 's', '0', 'p'); "
         f"assert tracing.begin('x', parent={CALLER!r}).traceparent == {CALLER!r}; assert not tracing.on(); "
-        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+        f"print([name for name in sys.modules if name.startswith('opentelemetry{part}')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

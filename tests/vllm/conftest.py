@@ -1,7 +1,9 @@
 """A real vLLM with a model of our making, a proxy before it that makes trouble, and a whole system behind that."""
 
+import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,28 +15,44 @@ from deploy.local.state import state_folder
 from deploy.local.vllm import python_of, serving
 from runtime.settings import Settings
 from tests.e2e.conftest import E2E_PORT_BASE, System
+from tests.vllm import tiny_falcon, tiny_llama
 from tests.vllm.faults import Faults
-from tests.vllm.tiny_llama import make
 
-BEHIND_E2E = 200  # ports from those of the end-to-end tests to ours; server and proxy are two and one below
+BEHIND_E2E = 200  # ports from those of the end-to-end tests to ours; servers and proxy are up to three below
 KEY = "a-key-of-the-tests"
 MODEL = "tiny"
+NEW = "tiny-new"
 
 
 def _port_base() -> int:
     return int(os.environ.get("FRESHET_E2E_PORT_BASE", E2E_PORT_BASE)) + BEHIND_E2E
 
 
+@contextmanager
+def served(model: Path, port: int) -> Iterator[str]:
+    """A server that runs, with a model of ours."""
+    log = Path(state_folder().folder) / f"vllm-{port}.log"
+    options = ("--served-model-name", MODEL, "--max-model-len", "1024", "--api-key", KEY)
+    with serving(python_of(cache_folder(os.environ)), model, port, log, os.environ, print, *options) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     """The proxy, before a server that runs."""
     model = tmp_path_factory.mktemp("model")
-    make(model)
-    port, log = _port_base() - 2, Path(state_folder().folder) / "vllm.log"
-    options = ("--served-model-name", MODEL, "--max-model-len", "1024", "--api-key", KEY)
-    python = python_of(cache_folder(os.environ))
-    with serving(python, model, port, log, os.environ, print, *options), Faults(_port_base() - 1, port) as proxy:
+    tiny_llama.make(model)
+    with served(model, _port_base() - 2), Faults(_port_base() - 1, _port_base() - 2) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that runs a Falcon."""
+    model = tmp_path_factory.mktemp("falcon")
+    tiny_falcon.make(model)
+    with served(model, _port_base() - 3) as url:
+        yield url
 
 
 @pytest.fixture
@@ -47,10 +65,10 @@ def endpoint(faults: Faults) -> Faults:
 @pytest.fixture(scope="session")
 def system(faults: Faults) -> Iterator[System]:
     """Servers, workers and gateway, which know the proxy as their language model."""
+    lead = {"name": MODEL, "model": MODEL, "url": faults.url, "api_key": KEY}
+    new = lead | {"name": NEW, "provider": "anthropic", "fallback": False}  # the same model, by the other protocol
     settings = {
-        "FRESHET_LLM_URL": faults.url,
-        "FRESHET_LLM_MODEL": MODEL,
-        "FRESHET_LLM_API_KEY": KEY,
+        "FRESHET_LLM_ENDPOINTS": json.dumps([lead, new]),
         "FRESHET_LLM_MAX_TOKENS": "64",
         "FRESHET_QUERIES_MIN_SCORE": "0",
     }

@@ -4,9 +4,9 @@ import asyncio
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
-_ASKING = b"POST /v1/chat/completions "
+_ASKING = (b"POST /v1/chat/completions ", b"POST /v1/messages ")
 _TOLD = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n%scontent-length: 2\r\nconnection: close\r\n\r\n{}"
 
 
@@ -23,6 +23,7 @@ class Faults:
         self.retry_after: int | None = None
         self.lists_models = True  # at /v1/models
         self.asked = 0
+        self.provider: Literal["openai", "anthropic"] = "openai"  # how it is to be asked
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

@@ -1,15 +1,17 @@
 """Each way in which a real vLLM, or the way to it, fails: what is tried again, and what the user gets."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from connectors.errors import Permanent
-from connectors.models.openai_http import OpenAIModel
-from runtime.settings import Llm, Queries, Settings
-from streams.queries.generate import Generate
+from connectors import build
+from connectors.errors import Permanent, Transient
+from connectors.models.chat import Chat
+from runtime.endpoints import Endpoint
+from runtime.settings import Queries, Settings
 from tests.flow.inline import Lanes
 from tests.vllm.conftest import KEY, MODEL
 from tests.vllm.faults import Faults
@@ -19,6 +21,22 @@ from topics.queries import AnswerEvent
 pytestmark = pytest.mark.vllm
 QUESTION = "Where was the green valve built?"
 TEXT = "The green valve was built in Oslo in dock {n}. It closes by hand. "
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def endpoint(faults: Faults, request: pytest.FixtureRequest) -> Iterator[Faults]:
+    """The proxy with nothing planned, asked by either protocol: the same server speaks both."""
+    faults.plan()
+    faults.provider = request.param
+    yield faults
+    faults.provider = "openai"
+
+
+def model_of(faults: Faults, **fields: Any) -> Chat:
+    """An adapter for it."""
+    wanted = {"model": MODEL, "api_key": SecretStr(KEY), "max_tokens": 64, "first_token_timeout": 3.0} | fields
+    found = Endpoint(name="tiny", provider=faults.provider, url=faults.url, **wanted)
+    return build.adapter(found)
 
 
 async def ask(faults: Faults, *, seconds: float = 10.0, documents: int = 3, words: int = 14, **llm: Any) -> AnswerEvent:
@@ -31,10 +49,9 @@ async def follow(faults: Faults, *, seconds: float, documents: int, words: int, 
     for n in range(documents):
         text = (TEXT.format(n=n) * (1 + words // 14)).encode()
         await lanes.put(f"valve-{n}", text, content_type=b"text/plain")
-    wanted = {"model": MODEL, "api_key": SecretStr(KEY), "max_tokens": 64, "first_token_timeout": 3.0} | llm
-    model = OpenAIModel(Llm(url=faults.url, **wanted))
+    model = model_of(faults, **llm)
     await model.open()
-    lanes.generate = Generate(lanes.settings.queries, [model, *lanes.generate._models], lanes.publish, lanes.clock)
+    lanes.writes(model)
     try:
         return await lanes.ask(QUESTION, seconds=seconds, k=documents)
     finally:
@@ -56,6 +73,9 @@ async def test_a_healthy_endpoint_answers(endpoint: Faults) -> None:
     answer = await ask(endpoint)
     assert is_whole(answer) and endpoint.asked == 1
     assert [citation["marker"] for citation in answer.data["citations"]] == [1, 2, 3]
+    used = answer.data["usage"]
+    assert used["output_tokens"] == len(SENTENCE.split()) + 1 and 100 < used["input_tokens"] < 400
+    assert 0 < answer.data["timings"]["time_to_first_token_ms"] <= answer.data["timings"]["generate"]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +85,24 @@ async def test_a_healthy_endpoint_answers(endpoint: Faults) -> None:
 async def test_wrong_settings_are_told_once(endpoint: Faults, wrong: dict[str, Any], reason: str, says: str) -> None:
     """A wrong model name or key: asked once, quoted instead, and the log names the setting and never the key."""
     assert is_quoted(await ask(endpoint, **wrong), f"model-0:{reason}") and endpoint.asked == 1
-    model = OpenAIModel(Llm(url=endpoint.url, **({"model": MODEL, "api_key": SecretStr(KEY)} | wrong)))
+    model = model_of(endpoint, **wrong)
     await model.open()
     with pytest.raises(Permanent, match=says) as failure:
         _ = [delta async for delta in model.stream(QUESTION, [], 10)]
     await model.close()
     assert KEY not in str(failure.value)
+
+
+async def test_a_probe_costs_a_token(endpoint: Faults) -> None:
+    """It passes where the server answers, and fails as a question would where it does not."""
+    model = model_of(endpoint)
+    await model.open()
+    await model.probe(10)
+    assert endpoint.asked == 1
+    endpoint.plan("silence")
+    with pytest.raises(Transient, match="silent"):
+        await model.probe(0.5)
+    await model.close()
 
 
 async def test_too_many_requests(endpoint: Faults) -> None:

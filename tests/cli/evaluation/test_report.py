@@ -92,6 +92,15 @@ async def test_what_the_gateway_says_is_what_is_measured(worker: tuple[Worker, h
     assert (retrieve.mode, retrieve.k, answer.mode) == ("retrieve", 7, "answer")
 
 
+async def test_one_version_writes_all_answers(worker: tuple[Worker, httpx.ASGITransport]) -> None:
+    """It is asked for by its name, and what another one answered is a failure, not a figure of its own."""
+    for name, failed in (("m", None), ("n", "m answered: slow")):
+        async with Asker(door_settings(), None, 7, False, True, name, worker[1]) as asker:
+            found = await asker.ask(CASES[0], "default")
+        assert (found.model, found.failed) == ("m", failed)
+        assert worker[0].seen[-1].model == name and worker[0].seen[-2].model is None
+
+
 @pytest.mark.parametrize("cache", [False, True])
 async def test_caches_are_left_out_on_request(worker: tuple[Worker, httpx.ASGITransport], cache: bool) -> None:
     """What the command line says of caches reaches the workers in every question."""

@@ -1,0 +1,42 @@
+"""What a retrieval worker is made of, by its settings; nothing is opened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import Settings
+from streams.bootstrap import build_stage
+from streams.outcome import Output
+
+
+async def nobody(_: Sequence[Output]) -> None:
+    """Nothing is said."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "tail", "name", "kept"),
+    [
+        ("tantivy", "true", "tantivy", True),
+        ("weaviate", "true", "weaviate", False),
+        ("weaviate", "false", "weaviate", False),
+        ("none", "true", None, False),
+    ],
+)
+async def test_keyword_search_is_what_the_setting_says(
+    tmp_path: Path, engine: str, tail: str, name: str | None, kept: bool
+) -> None:
+    """An index of the worker's own is opened and closed with it; Weaviate's needs no tail and nothing of its own."""
+    settings = Settings.from_env(
+        {"FRESHET_KEYWORD_ENGINE": engine, "FRESHET_KEYWORD_DIR": str(tmp_path), "FRESHET_QUERIES_TAIL": tail}
+    )
+    stage = await build_stage("retrieve", settings, nobody)
+    try:
+        retrieve = stage.record_step.__closure__  # type: ignore[union-attr]
+        (found,) = [cell.cell_contents.__self__ for cell in retrieve or () if hasattr(cell.cell_contents, "__self__")]
+        keywords = found._search._legs._keywords
+        assert (keywords and keywords.name) == name
+        assert ("keywords" in [port.name for port in stage.ports]) == kept
+    finally:
+        for port in stage.ports:
+            await port.close()
