@@ -143,8 +143,9 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def second_gateway(stack: OwnStack, port: int) -> Iterator[str]:
-    """Another replica beside the stack's; gives its address."""
-    settings = {**stack.environment, "FRESHET_GATEWAY_REPLICA": "1", "FRESHET_GATEWAY_PORT": str(port)}
+    """Another gateway beside the stack's, the last replica of those it is meant to have; gives its address."""
+    replica = int(stack.environment.get("FRESHET_GATEWAY_REPLICAS", "1")) - 1
+    settings = {**stack.environment, "FRESHET_GATEWAY_REPLICA": str(replica), "FRESHET_GATEWAY_PORT": str(port)}
     child = subprocess.Popen([sys.executable, "-m", "gateway"], cwd=ROOT, env=process_environment(settings))
     try:
         door, until = f"http://127.0.0.1:{port}", time.monotonic() + DEADLINE
