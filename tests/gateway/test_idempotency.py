@@ -12,7 +12,7 @@ from connectors.job_ports import Claim
 from connectors.memory.jobs import MemoryJobs
 from connectors.memory.manifests import MemoryManifests
 from gateway.app import create_app
-from gateway.idempotency import YOUNG_MS, digest_of
+from gateway.idempotency import LEASE_MS, YOUNG_MS, digest_of
 from gateway.memory_log import MemoryLog, Storage
 from gateway.payloads import QuestionBody
 from runtime.clock import millis
@@ -100,8 +100,18 @@ async def test_another_body(gateways: list[httpx.AsyncClient], installation: Ins
     assert len(set(installation.questions())) == len(installation.questions()) == 4
 
 
-async def test_first_requests_race(gateways: list[httpx.AsyncClient], installation: Installation) -> None:
+async def test_first_requests_race(
+    gateways: list[httpx.AsyncClient], installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of many first requests at once at two gateways one asks, all get its job, and no permit is lost."""
+    held = installation.jobs.held
+
+    async def slowly(*arguments: str) -> Claim | None:
+        found = await held(*arguments)
+        await asyncio.sleep(0.01)  # so that all find the key free
+        return found
+
+    monkeypatch.setattr(installation.jobs, "held", slowly)
     answers = await asyncio.gather(*(gateways[n % 2].post("/v1/queries", json=BODY, headers=KEY) for n in range(8)))
     taken = [answer for answer in answers if answer.status_code != 429]  # at most four questions are under way here
     assert len({answer.content for answer in taken}) == 1 and {a.status_code for a in taken} == {202}
@@ -146,7 +156,8 @@ async def test_a_log_that_did_not_take_the_question(
     monkeypatch.setattr(log, "publish", unsure)
     async with installation.gateway(log) as client:
         assert (await client.post("/v1/queries", json=BODY, headers=KEY)).status_code == 503
-        again = await client.post("/v1/queries", json=BODY, headers=KEY)
+        async with asyncio.timeout(LEASE_MS / 2000):
+            again = await client.post("/v1/queries", json=BODY, headers=KEY)
         assert again.status_code == 202
         [one, other] = installation.questions()
         assert one == other == again.json()["job_id"]
