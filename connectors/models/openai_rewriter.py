@@ -8,6 +8,7 @@ import openai
 
 from connectors.errors import Transient
 from connectors.models.chat import LOOK_UP
+from connectors.models.openai_http import client_of
 from runtime.settings import Llm
 from topics.queries import Turn
 
@@ -31,8 +32,8 @@ class OpenAIRewriter:
         self._client: openai.AsyncOpenAI | None = None
 
     async def open(self) -> None:
-        key = self._settings.api_key.get_secret_value() if self._settings.api_key else "none"
-        self._client = openai.AsyncOpenAI(base_url=self._settings.url, api_key=key, max_retries=0)
+        key = self._settings.api_key.get_secret_value() if self._settings.api_key else None
+        self._client = client_of(self._settings.url or "", key)
 
     async def close(self) -> None:
         if self._client is not None:
