@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from gateway.attempts import Emission
 from gateway.bodies import JSON, check_parameters, content_type, decode_json, read_body
 from gateway.caller import Callers
-from gateway.chunks import Completion, follow, whole
-from gateway.conversation import MODEL, ChatBody, check_model, question_of, without_effect
+from gateway.chunks import Asked, Completion, follow, whole
+from gateway.conversation import ChatBody, models_of, question_of, version_of, without_effect
 from gateway.documents import json_response
 from gateway.jobs import Job
 from gateway.openai_errors import ERRORS, handlers
@@ -32,6 +32,7 @@ def make_completion_route(
     settings: Settings, questions: Questions, callers: Callers, hide: Callable[[str], str]
 ) -> HTTPRouteHandler:
     """Build the route."""
+    names = models_of(settings)
 
     @post(
         "/v1/chat/completions",
@@ -56,14 +57,17 @@ def make_completion_route(
         content_type(request, (JSON,))
         check_parameters(request)
         body = decode_json(await read_body(request, BODY_BYTES, "a conversation"), ChatBody)
-        check_model(body.model, MODEL)
+        version = version_of(body.model, names)
         question, ignored = question_of(body, settings), without_effect(body)
+        if version is not None:
+            question.model = version
         job, _ = await questions.take(caller, question, "answer")
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        asked = Asked(job, body.model, ignored, usage)
         if not body.stream:
             await job.finished(job.seconds_left() + 1)
-            return json_response(whole(job, ignored), 200)
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventStream(follow(job, await begun(job), usage=usage, ignored=ignored))
+            return json_response(whole(asked), 200)
+        return EventStream(follow(asked, await begun(job)))
 
     return complete
 
