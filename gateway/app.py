@@ -29,7 +29,6 @@ from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
 from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
-from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
@@ -116,7 +115,7 @@ def create_app(
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
     questions = Questions(settings, log, desk, webhooks)
-    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, log))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
