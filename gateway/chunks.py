@@ -167,6 +167,9 @@ async def follow(asked: Asked, items: AsyncIterator[Any]) -> AsyncIterator[bytes
         detail = f"the answer was begun anew and reads otherwise: ask again, or read /v1/queries/{job.id}"
         yield _error(Problem("unavailable", detail))
         return
+    except Problem as problem:
+        yield _error(problem)
+        return
     final = job.final
     if final is None:
         yield _error(Problem("unavailable", f"the gateway stops; the answer will be at /v1/queries/{job.id}"))

@@ -230,6 +230,9 @@ async def test_failure_before_the_first_word_is_a_status(openai_client: openai.A
         with pytest.raises(openai.APIError, match="too late") as ended:
             await streamed(openai_client)
     assert ended.value.code == "expired"
+    async with worker(log, lambda job: told(job, "All", answer={"text": 5})):
+        with pytest.raises(openai.APIError, match="cannot be read"):
+            await streamed(openai_client)
 
 
 async def test_the_history_is_what_was_said_before(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:
