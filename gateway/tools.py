@@ -17,6 +17,7 @@ from gateway.caller import Caller
 from gateway.chunks import answer_of
 from gateway.documents import status_of
 from gateway.jobs import Job
+from gateway.leaving import Leaving
 from gateway.originals import Originals
 from gateway.payloads import DocumentStatus, Passages, QuestionBody, question_errors
 from gateway.ports import Log
@@ -134,7 +135,10 @@ class Tool(msgspec.Struct, kw_only=True, frozen=True):
 class Tools:
     """All tools of a gateway."""
 
-    def __init__(self, settings: Settings, questions: Questions, manifests: ManifestStore, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, questions: Questions, manifests: ManifestStore, log: Log, leaving: Leaving
+    ) -> None:
+        self._leaving = leaving
         self._settings, self._questions, self._manifests, self._log = settings, questions, manifests, log
         self._originals = Originals(log)
         self._measured = -REUSE_SECONDS
@@ -188,7 +192,7 @@ class Tools:
         if errors := question_errors(body, self._settings):
             raise Problem("invalid", errors=errors)
         job, _ = await self._questions.take(caller, body, "answer" if answered else "retrieve")
-        await job.finished(job.seconds_left() + 1)
+        await self._leaving.finished(job, caller.traceparent)
         return job
 
     async def get_document(self, caller: Caller, given: DocumentArguments) -> Read:
