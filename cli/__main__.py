@@ -23,6 +23,7 @@ from cli import (
     stack,
     topics,
     view,
+    webhooks,
 )
 from cli.environment import effective_environment, read_settings
 from runtime.settings import SettingsError
@@ -44,6 +45,7 @@ app.add_typer(llm.app, name="llm")
 app.add_typer(model.app, name="model")
 app.add_typer(sources.app, name="sources")
 app.add_typer(view.app, name="view")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(publish.publish)
 app.command()(ask.ask)
 app.command()(audit.audit)

@@ -37,13 +37,17 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.TENANT: _TEXT,
     headers.PRINCIPALS: {**_TEXT, "description": "Of whoever asks: a list as JSON"},
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
+    headers.WEBHOOK: {**_TEXT, "description": "Id of the webhook that is told how the job ends; `*` for all"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
+    headers.MODE: {**_TEXT, "description": "`retrieve` where passages alone were asked for"},
+    headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
     headers.PRIORITY: {**_TEXT, "enum": ["interactive", "batch"], "description": "`interactive` when absent"},
 }
 _DOCUMENT = (headers.PUBLISHED_AT, headers.MIRRORED, headers.CONTENT_TYPE, headers.TITLE, headers.URI)
 _PUBLISHED = (headers.SCHEMA, *_DOCUMENT, headers.METADATA, headers.ACCESS, headers.TRACEPARENT)
 _PART = (headers.SCHEMA, headers.TOKEN, headers.PUBLISHED_AT, headers.TRACEPARENT)
-_ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY)
+_ASKED = (headers.JOB, headers.TENANT, headers.PRINCIPALS, headers.DEADLINE, headers.REPLY_PARTITION, headers.PRIORITY,
+          headers.MODE, headers.WEBHOOK)  # fmt: skip
 _HOP = (headers.SCHEMA, *_ASKED)
 
 
@@ -118,7 +122,9 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
         told = {"^__connect\\.errors\\.": _TEXT, "^freshet-dlq-": _TEXT}
         return {f"{name_of(spec)}.letter": _as_it_came(spec, {"patternProperties": told})}
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
-    if spec in (registry.INDEX_EVENTS, registry.CONTROL):
+    if spec is registry.ANSWERS:
+        taken = (*_HOP, headers.EVENT)
+    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
         taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
@@ -179,7 +185,7 @@ def _key(spec: TopicSpec) -> dict[str, Any]:
 def _operations(settings: Settings) -> Iterable[tuple[str, dict[str, Any]]]:
     """What each of our applications does, stages in their order first."""
     order = [stage.name for stage in STAGES]
-    done = [(who, "receive", spec) for spec in registry.ALL for who in spec.readers]
+    done = [(who, "receive", spec) for spec in registry.ALL for who in (*spec.readers, *spec.followers)]
     done += [(who, "send", spec) for spec in registry.ALL for who in spec.writers]
     ours = [did for did in done if did[0] not in _OUTSIDE]
     for who, action, spec in sorted(ours, key=lambda did: order.index(did[0]) if did[0] in order else len(order)):

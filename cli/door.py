@@ -53,6 +53,10 @@ class Door:
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return self._json(lambda: self._http.post(path, json=body))
 
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Any other request; empty where nothing came back."""
+        return self._json(lambda: self._http.request(method, path, json=body))
+
     def status(self, doc_id: str, token: str | None = None) -> dict[str, Any]:
         """Status of a document; with a token, of that version."""
         return self.get(f"/v1/documents/{quote(doc_id, safe='')}", **({"token": token} if token else {}))
@@ -87,6 +91,8 @@ class Door:
             response: httpx.Response = call()
         except httpx.HTTPError as error:
             raise DoorError(f"gateway at {self.address}: {error} (is the stack up? `make up`)") from None
+        if response.status_code == 204:
+            return {}
         try:
             body = response.json()
         except ValueError:

@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from cli import asyncapi
 from connectors.memory.manifests import MemoryManifests
+from connectors.memory.webhooks import MemoryWebhooks
 from deploy.compose import settings as compose
 from gateway import openapi
 from gateway.app import create_app
@@ -57,7 +58,7 @@ def generated() -> dict[Path, str]:
 
 
 def _door() -> Litestar:
-    return create_app(Settings(), MemoryManifests(), MemoryLog())
+    return create_app(Settings(), MemoryManifests(), MemoryLog(), webhooks=MemoryWebhooks())
 
 
 def _json(value: Any) -> str:
@@ -123,7 +124,7 @@ def topics_page() -> str:
             spec.key,
             ", ".join(f"`{record.__name__}`" for record in spec.records) or "as they came",
             ", ".join(spec.writers),
-            ", ".join(spec.readers),
+            ", ".join((*spec.readers, *spec.followers)),
             "compacted" if spec.compacted else f"{spec.retention_ms // 86_400_000} days",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -74,7 +74,9 @@ def list_() -> None:
     """Show every topic: purpose, key, who writes, who reads."""
     table = Table("topic", "key", "written by", "read by", "purpose")
     for spec in registry.ALL:
-        table.add_row(spec.name, spec.key, ", ".join(spec.writers), ", ".join(spec.readers), spec.purpose)
+        table.add_row(
+            spec.name, spec.key, ", ".join(spec.writers), ", ".join((*spec.readers, *spec.followers)), spec.purpose
+        )
     console.print(table)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from connectors.control import ControlLog
 from connectors.epochs import EpochLog
+from connectors.job_ports import JobStore
 from connectors.llm_ports import LlmBoard
 from connectors.ports import (
     AnswerModel,
@@ -18,6 +19,7 @@ from connectors.ports import (
 )
 from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promotions, Purger, Rewriter
 from connectors.view_ports import ManifestView
+from connectors.webhook_ports import WebhookSender, WebhookStore
 from runtime.endpoints import Endpoint
 from runtime.settings import Llm, Settings
 from topics.epochs import first_epoch
@@ -103,6 +105,24 @@ def lane_board(settings: Settings) -> LaneBoard:
     from connectors.state.redis_lanes import RedisLanes
 
     return RedisLanes(settings)
+
+
+def webhook_store(settings: Settings) -> WebhookStore:
+    from connectors.state.redis_webhooks import RedisWebhooks
+
+    return RedisWebhooks(settings)
+
+
+def webhook_sender(settings: Settings) -> WebhookSender:
+    from connectors.webhooks.http_sender import HttpSender
+
+    return HttpSender(settings.webhook)
+
+
+def job_store(settings: Settings) -> JobStore:
+    from connectors.state.redis_jobs import RedisJobs
+
+    return RedisJobs(settings)
 
 
 def topic_log(settings: Settings, spec: TopicSpec) -> TopicLog:

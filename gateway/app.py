@@ -15,6 +15,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from connectors.errors import ConnectorError
 from connectors.ports import LaneBoard, ManifestStore
 from connectors.search_ports import Promotions
+from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.admission import Admission
 from gateway.bulk import make_bulk_route
@@ -38,6 +39,7 @@ from gateway.questions import Questions
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
 from gateway.tools import Tools
+from gateway.webhooks import make_webhook_routes
 from runtime import metrics
 from runtime.logs import logger
 from runtime.retry import Backoff
@@ -100,10 +102,12 @@ def create_app(
     log: Log,
     board: LaneBoard | None = None,
     promotions: Promotions | None = None,
+    webhooks: WebhookStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without
+    a store of them there are no webhooks.
     """
     admission = Admission(settings.gateway, len(settings.tenants) > 1)
     desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
@@ -111,8 +115,7 @@ def create_app(
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
-
-    questions = Questions(settings, log, desk)
+    questions = Questions(settings, log, desk, webhooks)
     mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
@@ -120,8 +123,8 @@ def create_app(
         await log.open(desk.deliver, desk.wanted)
         await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
-        if board:
-            tasks.append(asyncio.create_task(_open(board)))
+        beside = [each for each in (board, webhooks) if each]
+        tasks += [asyncio.create_task(_open(each)) for each in beside]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             async with mcp.running():
@@ -135,8 +138,8 @@ def create_app(
             await log.close()
             await manifests.close()
             await promoter.close()
-            if board:
-                await board.close()
+            for each in beside:
+                await each.close()
             _log.info("gateway stopped")
 
     app = Gateway(
@@ -144,6 +147,7 @@ def create_app(
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
+            *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
             *make_embedding_routes(settings, questions, callers, hide),
@@ -161,7 +165,7 @@ def create_app(
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard) -> None:
+async def _open(state: ManifestStore | LaneBoard | WebhookStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

@@ -3,7 +3,7 @@
 Schemas come from the structs by msgspec, so what is documented is what is validated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getdoc
 from typing import Any
@@ -15,13 +15,14 @@ from litestar.routes import HTTPRoute
 
 from gateway.keys import Scope
 from gateway.problems import KINDS, MEDIA_TYPE, ProblemDocument
+from topics.webhooks import WebhookMessage
 
 VERSION = "1"
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`freshet keys create`)."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, otherwise shown."},
 }
-_METHODS = ("GET", "PUT", "POST", "DELETE")
+_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
         for method in handler.http_methods
         if method in _METHODS and isinstance(handler.opt.get("doc"), Doc)
     ]
-    structs = _structs(handler.opt["doc"] for _, _, handler in routes)
+    structs = [*_structs(handler.opt["doc"] for _, _, handler in routes), WebhookMessage]
     (_, schemas) = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler in sorted(routes, key=lambda r: (r[0], r[1])):
@@ -83,8 +84,43 @@ def describe(app: Litestar, keyed: bool) -> dict[str, Any]:
             "description": "Answers as fresh as the documents behind them.",
         },
         "paths": paths,
+        "webhooks": dict(_webhooks()),
         "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
     }
+
+
+_TOLD = {
+    "answer": "A job has its answer",
+    "error": "A job ended without an answer",
+    "ping": "Somebody tries whether messages arrive",
+}
+_SIGNED = {
+    "webhook-id": "Names the message; the same at every try: whoever has seen it answers 2xx and does nothing.",
+    "webhook-timestamp": "Seconds since 1970 of this try; refuse what is more than five minutes away.",
+    "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`; one for each secret in force.",
+}
+
+
+def _webhooks() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What we send: signed by Standard Webhooks, repeated until it is answered 2xx."""
+    for name, summary in _TOLD.items():
+        parameters = [
+            {"name": header, "in": "header", "required": True, "description": meaning, "schema": {"type": "string"}}
+            for header, meaning in _SIGNED.items()
+        ]
+        answers = {
+            "2XX": {"description": "Taken; anything else is tried again"},
+            "410": {"description": "The webhook is disabled: nothing is sent any more"},
+        }
+        post = {
+            "operationId": f"told_{name}",
+            "summary": summary,
+            "security": [],
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": _content({"application/json": WebhookMessage})},
+            "responses": answers,
+        }
+        yield name, {"post": post}
 
 
 def _security(scope: Scope | None, keyed: bool) -> list[dict[str, list[str]]]:

@@ -117,6 +117,7 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     names the version of the language model to ask, in place of the one whose turn it is.  With ``history``, what was
     said before in a conversation, oldest first, a follow-up question is understood.  ``notify_stale`` keeps the stream
     of events open until a document behind the answer changes.  ``priority`` `batch` lets all others go first.
+    ``webhook`` is the id of one that is told how the job ends, or true for all that the tenant has.
     """
 
     question: str
@@ -131,6 +132,7 @@ class QuestionBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
+    webhook: bool | str = False
     priority: Priority = "interactive"
 
 

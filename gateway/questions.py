@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from connectors.webhook_ports import EndpointRef, WebhookStore
 from gateway.caller import Caller
 from gateway.desk import Desk
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
+from gateway.problems import invalid
 from runtime import tracing
 from runtime.clock import millis
 from runtime.settings import Settings
@@ -17,6 +19,7 @@ from topics.codec import encode, schema_header
 from topics.headers import Hop
 from topics.queries import Mode, Question
 from topics.registry import QUERIES, QUERIES_BATCH
+from topics.webhooks import EVERY_ENDPOINT
 
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
@@ -24,8 +27,8 @@ PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refuse
 class Questions:
     """Takes questions in."""
 
-    def __init__(self, settings: Settings, log: Log, desk: Desk) -> None:
-        self._settings, self._log, self._desk = settings, log, desk
+    def __init__(self, settings: Settings, log: Log, desk: Desk, webhooks: WebhookStore | None = None) -> None:
+        self._settings, self._log, self._desk, self._webhooks = settings, log, desk, webhooks
 
     async def take(
         self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = ()
@@ -35,6 +38,7 @@ class Questions:
         In the mode `embed` there are ``texts`` instead of a question.
         """
         queries = self._settings.queries
+        told = await self._told(caller.tenant, body.webhook, mode)
         batch = body.priority == "batch"
         usual = queries.batch_deadline if batch else queries.deadline
         seconds = min(body.timeout or usual, longest_timeout(self._settings))
@@ -47,6 +51,8 @@ class Questions:
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
+            webhook=told,
+            mode=mode,
             priority=body.priority,
         )
         question = Question(
@@ -76,3 +82,17 @@ class Questions:
             self._desk.withdraw(job)
             raise
         return job, (time.perf_counter() - began) * 1000
+
+    async def _told(self, tenant: str, webhook: bool | str, mode: Mode) -> str | None:
+        """Which webhook is told how the job ends; one that cannot be is refused now, when somebody listens."""
+        if webhook is False:
+            return None
+        if mode != "answer" or self._webhooks is None:
+            raise invalid("a webhook is told of answers: POST /v1/queries", pointer="/webhook")
+        if webhook is True:
+            if not await self._webhooks.endpoints(tenant):
+                raise invalid("there is no webhook yet: make one with POST /v1/webhooks", pointer="/webhook")
+            return EVERY_ENDPOINT
+        if await self._webhooks.endpoint(EndpointRef(tenant, webhook[:80])) is None:
+            raise invalid("there is no such webhook: true means all there are", pointer="/webhook")
+        return webhook

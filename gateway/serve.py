@@ -48,15 +48,16 @@ def _is_loopback(host: str) -> bool:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
     check_door(settings)
-    from connectors.build import (
+    from connectors.build import (  # here, so that tests and tools do not load the adapters
         lane_board,
         manifest_store,
         promotions,
-    )  # here, so that tests and tools do not load the adapters
+        webhook_store,
+    )
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
-    log, board = KafkaLog(settings), lane_board(settings)
-    app = create_app(settings, manifest_store(settings), log, board, promotions(settings))
+    log, board, webhooks = KafkaLog(settings), lane_board(settings), webhook_store(settings)
+    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), webhooks)
     config = uvicorn.Config(
         app,
         http=Connection,

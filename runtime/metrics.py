@@ -71,6 +71,10 @@ degraded_total = Counter("freshet_degraded_total", "Answers that came from a low
 follow_ups = Counter("freshet_follow_ups_total", "Questions with a history, by what made them stand alone", ["by"])
 texts_embedded = Counter("freshet_texts_embedded_total", "Texts that callers had embedded")
 generation_retries = Counter("freshet_generation_retries_total", "Further tries of the same model", ["reason"])
+webhook_tries = Counter("freshet_webhook_tries_total", "Calls of endpoints, by what came of them", ["outcome"])
+webhook_seconds = Histogram("freshet_webhook_seconds", "Calls of endpoints, seconds", buckets=_S)
+webhooks_under_way = Gauge("freshet_webhooks_under_way", "Calls of endpoints that a worker waits for")
+webhooks_dropped = Counter("freshet_webhooks_dropped_total", "Deliveries that were not begun", ["reason"])
 llm_requests = Counter(
     "freshet_llm_requests_total", "Tries of a language model: `ok`, or why not", ["version", "outcome"]
 )

@@ -13,6 +13,8 @@ from streams.topology import BY_NAME
 from topics import registry
 from topics.registry import group_of
 
+DELIVER_BATCH = 256  # events, most of them tokens, which cost nothing
+DELIVER_LINGER = 0.02  # seconds; a job in the store so much later, for a third of the calls
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 PURGE_BATCH = 200  # documents whose keys fit one request
 
@@ -293,6 +295,42 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     )
 
 
+async def _notify(settings: Settings, _: Publish) -> Stage:
+    from streams.webhooks.courier import Courier
+    from streams.webhooks.notify import Notify
+
+    store, sender, clock = build.webhook_store(settings), build.webhook_sender(settings), SystemClock()
+    courier = Courier(settings.webhook, store, sender, clock)
+    stage = Notify(store, clock, courier.wake)
+    return Stage(
+        name="notify",
+        reads=BY_NAME["notify"].reads,
+        record_step=stage.step,
+        on_refused=stage.on_refused,
+        in_flight=settings.webhook.in_flight,
+        ports=[Port("webhooks", store.open, store.close), Port("sender", sender.open, sender.close)],
+        beside=[courier.run],
+    )
+
+
+async def _deliver(settings: Settings, _: Publish) -> Stage:
+    from streams.queries.deliver import Deliver, passed_by
+    from streams.webhooks.notifications import JobWebhooks
+
+    jobs = build.job_store(settings)
+    stage = Deliver(jobs, [JobWebhooks(settings.kafka.partitions, settings.webhook.max_bytes)])
+    return Stage(
+        name="deliver",
+        reads=BY_NAME["deliver"].reads,
+        batch_step=stage.step,
+        on_refused=stage.on_refused,
+        batch=DELIVER_BATCH,
+        linger=DELIVER_LINGER,
+        skips=passed_by,
+        ports=[Port("jobs", jobs.open, jobs.close)],
+    )
+
+
 def _if_there(open_: Hook) -> Hook:
     """For what is needed seldom and found again by itself: the stage need not wait for it."""
 
@@ -315,4 +353,6 @@ _BUILDERS: dict[str, Build] = {
     "purge": _purge,
     "retrieve": _retrieve,
     "generate": _generate,
+    "deliver": _deliver,
+    "notify": _notify,
 }

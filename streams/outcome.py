@@ -137,6 +137,7 @@ class Stage:
     ``topics``, which are not ours, are read in place of ``reads``, which stands for them.
     ``route`` says, each time that outputs are about to be written, where they go; it may raise ``Transient``.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
+    Records of a batch that it ``skips`` are acknowledged in their turn, and cost nothing else.
     ``harmless``: no record can be to blame for the end of a worker, so none is set aside for it.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
@@ -151,6 +152,7 @@ class Stage:
     room: Callable[[int], int] | None = None
     overlap: int = 1
     in_flight: int = 1
+    skips: Callable[[Record], bool] | None = None
     batch_in_flight: int = 0  # beside them, of what comes by the topic that `BATCH` names; 0 where there is none
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it

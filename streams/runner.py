@@ -24,11 +24,10 @@ from runtime.logs import logger
 from runtime.retry import Backoff
 from streams.deadletters.letter import dead_letter
 from streams.deliveries import Deliveries, apart
+from streams.incoming import record_of, retried_record_of, size_of
 from streams.outcome import Defer, Drop, Emit, Outcome, Output, Publish, Record, Refuse, Stage
 from streams.retries import Pause, Retries
 from streams.spans import Spans, failed, traced
-from topics.headers import read_headers
-from topics.retry import Retry, without_retry
 
 log = logger(__name__)
 EXIT_UNKNOWN = 70  # EX_SOFTWARE: a supervisor starts the worker again
@@ -105,7 +104,7 @@ class Runner:
             limit = 1 if self._again else self._stage.batch
             events = await _take(queue, limit, self._stage.linger, self._room)
             self._waiting -= sum(map(size_of, events))
-            records = [self._record_of(event) for event in events]
+            records = [record for record in map(self._record_of, events) if not self._skips(record)]
             if self._again and self._retries:
                 await self._retries.wait(records[0])
             records = self._spans.begin(records)
@@ -192,6 +191,8 @@ class Runner:
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
         """Run the stage until it gives outcomes; an outage pauses it for as long as it lasts."""
+        if not records:
+            return []
         started = time.monotonic()
         metrics.records_in.labels(self.lane).inc(len(records))
         self._begun.update((record.delivery, started) for record in records)
@@ -344,6 +345,9 @@ class Runner:
     def _record_of(self, event: Any) -> Record:
         return retried_record_of(event) if self._again else record_of(event)
 
+    def _skips(self, record: Record) -> bool:
+        return self._stage.skips is not None and self._stage.skips(record)
+
     def _foreign(self, record: Record) -> bool:
         """Whether it lies in the retry topic and nobody here put it there."""
         return self._again and record.retry is None
@@ -371,29 +375,3 @@ async def _take(queue: asyncio.Queue[Any], limit: int, linger: float, room_now: 
         except TimeoutError:
             break
     return items
-
-
-def size_of(event: Any) -> int:
-    """Bytes of an event's value."""
-    return len(event.message.value or b"")
-
-
-def record_of(event: Any) -> Record:
-    """The raw record behind a Faust event."""
-    m = event.message
-    return Record(
-        m.topic, m.partition, m.offset, m.key, m.value, read_headers(m.headers), int((m.timestamp or 0) * 1000)
-    )
-
-
-def retried_record_of(event: Any) -> Record:
-    """The original record behind an event of a retry topic; as it lies there, where its headers do not tell."""
-    copy = record_of(event)
-    try:
-        retry = Retry.of(copy.headers)
-    except ValueError:
-        return copy
-    headers = without_retry(copy.headers)
-    return Record(
-        retry.topic, retry.partition, retry.offset, copy.key, copy.value, headers, retry.timestamp, retry, copy.place
-    )

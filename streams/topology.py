@@ -3,7 +3,7 @@
 topics of your own -> map -> documents, where FRESHET_SOURCES names some
 documents -> chunk -> chunks -> embed -> vectors -> index -> index-events
 index-events -> purge, where FRESHET_EDGE_URLS names edges
-queries -> retrieve -> retrievals -> generate -> answers
+queries -> retrieve -> retrievals -> generate -> answers -> deliver -> webhooks -> notify -> endpoints of tenants
 
 A stage gets a topic of its own only where it needs its own batch size, scale or replay.
 """
@@ -30,5 +30,7 @@ STAGES = (
     StageSpec("purge", registry.INDEX_EVENTS),
     StageSpec("retrieve", registry.QUERIES),
     StageSpec("generate", registry.RETRIEVALS),
+    StageSpec("deliver", registry.ANSWERS),
+    StageSpec("notify", registry.WEBHOOKS),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

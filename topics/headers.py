@@ -17,6 +17,9 @@ CONTENT_TYPE = "content-type"
 TITLE, URI, METADATA, ACCESS = "title", "uri", "metadata", "access"  # beside a raw body in `documents`
 JOB, TENANT, PRINCIPALS, DEADLINE = "freshet-job", "freshet-tenant", "freshet-principals", "freshet-deadline"
 REPLY_PARTITION = "freshet-reply-partition"
+WEBHOOK = "freshet-webhook"  # endpoint that is told how the job ends, * for all of the tenant's
+MODE = "freshet-mode"  # of a question that wants passages only: nobody comes back for it later
+EVENT = "freshet-event"  # type of an answer event, for readers who pass most of them by
 PRIORITY = "freshet-priority"  # `batch`; absent where somebody waits for the answer
 TRACEPARENT = "traceparent"
 
@@ -46,6 +49,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = DEFAULT_TENANT
     principals: list[str] = []
     traceparent: str | None = None
+    webhook: str | None = None  # an endpoint's id, or EVERY_ENDPOINT
+    mode: str = "answer"
     priority: Priority = "interactive"
 
     def expired(self, now: float | None = None) -> bool:
@@ -65,6 +70,10 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.traceparent:
             pairs[TRACEPARENT] = self.traceparent.encode()
+        if self.webhook:
+            pairs[WEBHOOK] = self.webhook.encode()
+        if self.mode != "answer":
+            pairs[MODE] = self.mode.encode()
         if self.priority != "interactive":
             pairs[PRIORITY] = self.priority.encode()
         return pairs
@@ -79,6 +88,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
             tenant=_field(headers, TENANT, lambda value: check_tenant(value.decode()), DEFAULT_TENANT),
             principals=_field(headers, PRINCIPALS, lambda value: msgspec.json.decode(value, type=list[str]), []),
             traceparent=_field(headers, TRACEPARENT, bytes.decode, "") or None,
+            webhook=_field(headers, WEBHOOK, bytes.decode, "") or None,
+            mode=_field(headers, MODE, bytes.decode, "answer"),
             priority=_field(headers, PRIORITY, lambda value: msgspec.convert(value.decode(), Priority), "interactive"),
         )
 

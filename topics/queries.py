@@ -14,7 +14,7 @@ from topics.documents import Metadata
 Mode: TypeAlias = Literal["answer", "retrieve", "embed"]
 Role: TypeAlias = Literal["user", "assistant"]
 Search: TypeAlias = Literal["hybrid", "vector", "keyword"]
-StageName: TypeAlias = Literal["retrieve", "generate"]
+StageName: TypeAlias = Literal["retrieve", "generate", "gateway"]  # the last one where a job was cancelled
 EventType: TypeAlias = Literal["retrieving", "passages", "vectors", "generating", "token", "answer", "error"]
 FilterScalar: TypeAlias = str | int | float | bool
 FINAL: frozenset[str] = frozenset({"answer", "error"})  # event types after which a job says nothing more

@@ -7,6 +7,7 @@ from topics.control import Epoch, Generation, LlmVersions
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
 from topics.queries import AnswerEvent, Question, Retrieval
 from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
+from topics.webhooks import Notification
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
 _NULL_PART = "At part 0 it deletes the document, at a later part it retires one that a shorter version no longer has."
@@ -95,10 +96,20 @@ ANSWERS = TopicSpec(
     purpose="Everything a job says: stages, passages, tokens, the answer. The job's memory until retention ends.",
     key="job id; partition chosen by the gateway that accepted the job",
     records=(AnswerEvent,),
-    writers=("retrieve", "generate"),
-    readers=("gateway",),
+    writers=("retrieve", "generate", "gateway"),
+    readers=("deliver",),
+    followers=("gateway",),
     retention_ms=DAY,
     replies=True,
+)
+
+WEBHOOKS = TopicSpec(
+    name="webhooks",
+    purpose="What endpoints of tenants are to be told: how a job ended.",
+    key="job id; partition by murmur2",
+    records=(Notification,),
+    writers=("deliver",),
+    readers=("notify",),
 )
 
 # Stands for the topics of the user's own, which FRESHET_SOURCES names: they are not ours to make.
@@ -113,7 +124,7 @@ SOURCES = TopicSpec(
 )
 
 PURGE = "purge"  # reads index-events, where FRESHET_EDGE_URLS names edges
-LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS)
+LANES = (DOCUMENTS, CHUNKS, VECTORS, QUERIES, RETRIEVALS, ANSWERS, WEBHOOKS)
 # A question has a deadline and an asker who is told: only documents are tried again later.
 RETRIES = {spec.name: retries_of(spec) for spec in (DOCUMENTS, CHUNKS, VECTORS)}
 # Beside a stage's own topic: what waits while that has anything to do.
@@ -131,7 +142,6 @@ ALL: tuple[TopicSpec, ...] = (
     *BATCH.values(),
     INDEX_EVENTS,
     CONTROL,
-    ANSWERS,
     *RETRIES.values(),
     *(dead_letters_of(spec) for spec in (SOURCES, *LANES)),
 )

@@ -16,7 +16,8 @@ class TopicSpec:
     key: str
     records: tuple[type[msgspec.Struct], ...]
     writers: tuple[str, ...]
-    readers: tuple[str, ...]
+    readers: tuple[str, ...]  # each a consumer group
+    followers: tuple[str, ...] = ()  # who reads it too, without a group
     compacted: bool = False
     retention_ms: int = 7 * DAY
     single_partition: bool = False
@@ -46,6 +47,7 @@ def dead_letters_of(spec: TopicSpec) -> TopicSpec:
         writers=spec.readers,
         readers=("operator",),
         retention_ms=30 * DAY,
+        replies=spec.replies,
         config=_with_room_for_headers(spec.config),
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.local.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
-WORKERS = ("chunk", "embed", "index", "retrieve", "generate")
+WORKERS = ("chunk", "embed", "index", "retrieve", "generate", "deliver", "notify")
 MAPPER = "map"  # only where there are topics of the user's own
 PURGER = "purge"  # only where there are edges
 

@@ -6,10 +6,11 @@ docs/settings.md is generated from the descriptions here.
 
 from runtime.settings.branch import PREFIX, SettingsError
 from runtime.settings.edge import Edge
-from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
+from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
 from runtime.settings.tree import Settings, variable_of
+from runtime.settings.webhooks import Webhook
 
 __all__ = [
     "PREFIX",
@@ -19,6 +20,7 @@ __all__ = [
     "Edge",
     "Encoder",
     "Gateway",
+    "Jobs",
     "Kafka",
     "Keyword",
     "Llm",
@@ -29,6 +31,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Weaviate",
+    "Webhook",
     "Worker",
     "variable_of",
 ]

@@ -112,6 +112,17 @@ class Queries(Branch):
     freshness_wait: float = Field(5.0, ge=0, description="Longest wait for `at_least` before answering labelled, s.")
 
 
+class Jobs(Branch):
+    """Jobs beside the log: for lists, for idempotency keys, and for answers that are older than what the log keeps."""
+
+    ttl: int = Field(
+        7 * 86400, ge=60, le=366 * 86400, description="Seconds that a job, its answer and its idempotency key are kept."
+    )
+    kept: int = Field(
+        10_000, ge=1, description="Most jobs of a tenant that are kept, about 10 KB each; the oldest go first."
+    )
+
+
 class Keyword(Branch):
     """Keyword search."""
 

@@ -9,9 +9,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from runtime.settings.branch import PREFIX, Branch, SettingsError
 from runtime.settings.edge import Edge
-from runtime.settings.lanes import Cache, Documents, Encoder, Keyword, Queries, Rerank
+from runtime.settings.lanes import Cache, Documents, Encoder, Jobs, Keyword, Queries, Rerank
 from runtime.settings.processes import Api, Gateway, Otlp, Worker
 from runtime.settings.servers import Kafka, Llm, Redis, Weaviate
+from runtime.settings.webhooks import Webhook
 from runtime.sources import Source, read_sources
 
 # Variables are FRESHET_<branch>_<field>; these branches stand without their own name.
@@ -27,11 +28,13 @@ class Settings(Branch):
     encoder: Encoder = Encoder()
     documents: Documents = Documents()
     queries: Queries = Queries()
+    job: Jobs = Jobs()
     keyword: Keyword = Keyword()
     rerank: Rerank = Rerank()
     cache: Cache = Cache()
     edge: Edge = Edge()
     llm: Llm = Llm()
+    webhook: Webhook = Webhook()
     gateway: Gateway = Gateway()
     api: Api = Api()
     worker: Worker = Worker()

@@ -10,7 +10,7 @@ from runtime.clock import Clock, millis
 from streams.outcome import Outcome, Output, Record, RecordStep, Refuse, RefusedStatus
 from topics import registry
 from topics.codec import encode, schema_header
-from topics.headers import REPLY_PARTITION, Hop
+from topics.headers import EVENT, REPLY_PARTITION, Hop
 from topics.queries import AnswerEvent, EventType, StageName
 
 
@@ -34,7 +34,7 @@ class Teller:
             data=data or {},
         )
         self._seq += 1
-        headers = {**self._hop.headers(), **schema_header(event)}
+        headers = {**self._hop.headers(), **schema_header(event), EVENT: type_.encode()}
         return Output(registry.ANSWERS, self._hop.job_id.encode(), encode(event), self._hop.reply_partition, headers)
 
     def error(self, reason: str, message: str) -> Output:

@@ -14,6 +14,7 @@ from cli.asyncapi import name_of
 from cli.reference import ROOT, records
 from cli.topics import plans_of
 from connectors.memory.manifests import MemoryManifests
+from connectors.memory.webhooks import MemoryWebhooks
 from gateway.app import create_app
 from gateway.memory_log import MemoryLog
 from runtime.settings import Settings
@@ -47,7 +48,7 @@ def test_openapi_is_what_its_specification_says() -> None:
     """The validator of OpenAPI 3.1 finds nothing, and nothing was forgotten: every route of the gateway is there."""
     errors = list(OpenAPIV31SpecValidator(OPEN).iter_errors())
     assert not errors, [f"{list(e.absolute_path)}: {e.message[:200]}" for e in errors]
-    app = create_app(Settings(), MemoryManifests(), MemoryLog())
+    app = create_app(Settings(), MemoryManifests(), MemoryLog(), webhooks=MemoryWebhooks())
     routes = {route.path_format for route in app.routes if isinstance(route, HTTPRoute)}
     assert routes - set(OPEN["paths"]) == {"/docs", "/schema/openapi.json"}, "describe a new route by opt['doc']"
 

@@ -58,4 +58,4 @@ def test_only_lanes_that_may_hold_some_are_read() -> None:
     """A lane that was named, or that of the letters named; else all."""
     assert Filters(lane="embed").lanes == ["embed"]
     assert Filters(places=frozenset({("index", 0, 1), ("chunk", 0, 1)})).lanes == ["chunk", "index"]
-    assert Filters().lanes == ["map", "chunk", "embed", "index", "retrieve", "generate"]
+    assert Filters().lanes == ["map", "chunk", "embed", "index", "retrieve", "generate", "deliver", "notify"]

@@ -4,6 +4,7 @@ import pytest
 
 from connectors.memory.deliveries import MemoryDeliveries
 from connectors.memory.embeddings import MemoryEmbeddings
+from connectors.memory.jobs import MemoryJobs
 from connectors.memory.keywords import MemoryKeywords
 from connectors.memory.lanes import MemoryLanes
 from connectors.memory.llm import MemoryLlmBoard
@@ -13,6 +14,7 @@ from connectors.memory.view import MemoryView
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import EmbeddingContract
+from tests.connectors.contract.job_contract import JobContract
 from tests.connectors.contract.keyword_contract import InStore, KeywordContract
 from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.llm_contract import LlmBoardContract
@@ -134,3 +136,11 @@ class TestStore(StoreContract):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore(DIMENSION)
+
+
+class TestJobs(JobContract):
+    """The contract."""
+
+    @pytest.fixture
+    def jobs(self) -> MemoryJobs:
+        return MemoryJobs(kept=5)

@@ -16,18 +16,21 @@ from redis.exceptions import (
 )
 
 from connectors.errors import Permanent, Transient
+from connectors.job_ports import Claim
 from connectors.state import redis_llm
 from connectors.state.redis_connection import translate
 from connectors.state.redis_deliveries import RedisDeliveries
 from connectors.state.redis_embeddings import RedisEmbeddings
+from connectors.state.redis_jobs import RedisJobs
 from connectors.state.redis_lanes import TTL, RedisLanes
 from connectors.state.redis_llm import RedisLlmBoard
 from connectors.state.redis_manifests import RedisManifests
 from connectors.state.redis_view import RedisView
-from runtime.settings import Settings
+from runtime.settings import Jobs, Settings
 from tests.connectors.contract.delivery_contract import DeliveryContract
 from tests.connectors.contract.edition_contract import EditionContract
 from tests.connectors.contract.embedding_contract import ONE, EmbeddingContract
+from tests.connectors.contract.job_contract import JobContract, job
 from tests.connectors.contract.lane_contract import ONE as ONE_PAUSE
 from tests.connectors.contract.lane_contract import LaneContract
 from tests.connectors.contract.llm_contract import ONE as ONE_KNOWS
@@ -104,6 +107,30 @@ class TestLanes(LaneContract):
         await board.pause("index", ONE_PAUSE)
         with redis.Redis.from_url(own.redis.state_url) as client:
             assert 0 < client.ttl(f"{own.kafka.prefix}:{own.documents.generation}:paused:index") <= TTL
+
+
+@pytest.fixture
+async def jobs(own: Settings) -> AsyncIterator[RedisJobs]:
+    store = RedisJobs(own.model_copy(update={"job": Jobs(kept=5)}))
+    await store.open()
+    yield store
+    await store.close()
+
+
+class TestJobs(JobContract):
+    """The contract."""
+
+    async def test_everything_is_forgotten_in_time(self, own: Settings, jobs: RedisJobs) -> None:
+        """Jobs, their list and claims have a time to live, and what has expired leaves the list."""
+        gone = job(1.0)
+        await jobs.put(gone)
+        assert [each.ref for each in await jobs.page("default", None, 9)] == [gone.ref]
+        await jobs.tell([job(data={}, passages=[])])
+        await jobs.claim("default", "k", Claim(job_id="1", body="b", deadline=1))
+        assert gone.ref not in [each.ref for each in await jobs.page("default", None, 9)]
+        with redis.Redis.from_url(own.redis.state_url) as client:
+            lives = [client.ttl(key) for key in client.scan_iter(f"{own.kafka.prefix}:*", count=1000)]
+        assert len(lives) == 4 and all(0 < seconds <= own.job.ttl for seconds in lives)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_bad_records_end_with_a_reason(system: System, doc_id: str) -> None:
     assert status["visible_version"] == before["visible_version"]
 
 
-@pytest.mark.parametrize("worker", ["chunk", "embed", "index", "retrieve", "generate", "gateway"])
+@pytest.mark.parametrize("worker", ["chunk", "embed", "index", "retrieve", "generate", "deliver", "gateway"])
 def test_a_killed_process_comes_back(system: System, doc_id: str, worker: str) -> None:
     """After kill -9 the supervisor starts it again and work goes on; nothing is lost."""
     system.kill(worker)
@@ -141,7 +141,9 @@ def test_metrics_and_health_are_served(system: System) -> None:
     assert system.http.get("/healthz").status_code == 200
     ready = system.http.get("/readyz")
     assert ready.status_code == 200, ready.text
-    wanted = {f'queue_length{{queue="{lane}"}}' for lane in ("chunk", "embed", "index", "retrieve", "generate")}
+    wanted = {
+        f'queue_length{{queue="{lane}"}}' for lane in ("chunk", "embed", "index", "retrieve", "generate", "deliver")
+    }
     until = time.monotonic() + DEADLINE  # the gateway has just been killed, and measures the lanes every two seconds
     while missing := {gauge for gauge in wanted if gauge not in system.http.get("/metrics").text}:
         assert time.monotonic() < until, missing

@@ -35,7 +35,7 @@ from topics.registry import DOCUMENTS
 from topics.spec import dead_letters_of
 
 console = Console(highlight=False, markup=False)
-WORKERS = ("chunk", "embed", "index", "retrieve", "generate", "gateway")
+WORKERS = ("chunk", "embed", "index", "retrieve", "generate", "deliver", "gateway")
 OUTCOME_SECONDS = 240.0
 GOOD_EVERY = 20
 MOST_BYTES = 8 * 1024 * 1024  # what the topic takes

@@ -1,0 +1,1 @@
+"""Telling endpoints of tenants what became of their questions."""
