@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from runtime import tracing
 from streams.outcome import Defer, Drop, Emit, Outcome, Output, Record, Refuse, Stage
-from topics.headers import JOB, TENANT, TOKEN, TRACEPARENT
+from topics.headers import EVENT, JOB, TENANT, TOKEN, TRACEPARENT
 from topics.identity import DEFAULT_TENANT
+from topics.queries import FINAL
 from topics.registry import CHUNKS, DOCUMENTS, INDEX_EVENTS, VECTORS
 from topics.spec import TopicSpec
 
 OLD = 3600.0  # seconds: work on an older record, as a replay brings it, is a trace of its own with a link to that one
+_ENDS = tuple(kind.encode() for kind in FINAL)
 _ENCODED = {CHUNKS.name, VECTORS.name, INDEX_EVENTS.name}  # their keys are percent-encoded paths, a part's behind #
 
 
@@ -31,7 +33,7 @@ class Spans:
         """The records, each with a span where anything is traced."""
         if not tracing.on():
             return records
-        return [self._begun(record, len(records)) for record in records]
+        return [record if _in_between(record) else self._begun(record, len(records)) for record in records]
 
     def begin_alone(self, record: Record) -> Record:
         """One record; untraced it is named in log lines all the same."""
@@ -120,6 +122,11 @@ def traced(record: Record, outputs: Sequence[Output]) -> Sequence[Output]:
         else replace(output, headers={**output.headers, TRACEPARENT: trace.encode()})
         for output in outputs
     ]
+
+
+def _in_between(record: Record) -> bool:
+    """Whether it only says how far a job has come: the spans of who writes that tell it already."""
+    return record.headers.get(EVENT, _ENDS[0]) not in _ENDS
 
 
 def failed(records: Sequence[Record], reason: str) -> None:

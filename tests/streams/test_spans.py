@@ -218,6 +218,22 @@ def part(headers: dict[str, bytes] | None = None, age: float = 0.0, **more: Any)
     return replace(Record("t.vectors.g1", 0, 7, b"default/a#0", b"{}", given, at), **more)
 
 
+async def test_of_a_job_only_its_end_is_delivered_in_a_span(memory: InMemory) -> None:
+    """The lane that keeps jobs has one span for a question, below the one that ended it, however many events came."""
+    way = Way()
+    await way.document("valves")
+    await way.run("chunk", "embed", "index")
+    await way.question()
+    await way.run("retrieve", "generate")
+    answers = way.lanes.log[registry.ANSWERS.name]
+    assert len(answers) > 4
+    stage = replace(Failing().stage(batch=8, linger=0.01), name="deliver", reads=registry.ANSWERS)
+    await run_dry(Runner(stage, way.lanes.publish, MemoryDeliveries(), 4), answers)
+    (delivered,), (generate,) = memory.named("freshet.deliver"), memory.named("freshet.generate")
+    assert delivered.parent == generate.id
+    assert delivered.attributes["freshet.job"] == generate.attributes["freshet.job"]
+
+
 async def test_retries_are_events(memory: InMemory) -> None:
     """An outage is an event of the span for each try, and the span that passed in the end has not failed."""
     lanes = Lanes()
