@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> None:
         endpoint = f"http://127.0.0.1:{collector.stdout.readline().strip()}"
         for number in range(options.rounds):
             for name, root in cases[:: 1 if number % 2 else -1]:
-                command = [sys.executable, __file__, "--one", name, endpoint, "--records", str(options.records)]
+                command = [sys.executable, "-P", __file__, "--one", name, endpoint, "--records", str(options.records)]
                 environment = {**os.environ, "PYTHONPATH": str(root)}
                 done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
                 label = name if root == here else "before"
