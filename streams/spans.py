@@ -35,17 +35,16 @@ class Spans:
             return records
         return [record if _in_between(record) else self._begun(record, len(records)) for record in records]
 
-    def begin_alone(self, record: Record) -> Record:
-        """One record; untraced it is named in log lines all the same."""
-        if tracing.on():
-            return self._begun(record, 1)
-        return replace(record, span=tracing.Span(_context(record), about(record, self._stage.reads)))
+    def around(self, records: Sequence[Record]) -> tracing.Span:
+        """What the stage's work on them is within: what it logs of one alone names it, traced or not."""
+        if len(records) != 1:
+            return tracing.NO_SPAN
+        return records[0].span if records[0].span.ours else _Untraced(records[0], self._stage.reads)
 
     def logged(self, record: Record) -> dict[str, Any]:
         """What log lines about a record say of it."""
-        if record.span is tracing.NO_SPAN:
-            return tracing.Span(_context(record), about(record, self._stage.reads)).logged()
-        return record.span.logged()
+        span = _Untraced(record, self._stage.reads) if record.span is tracing.NO_SPAN else record.span
+        return span.logged()
 
     def end(self, record: Record, outcome: Outcome) -> None:
         """All that came of it is written."""
@@ -98,6 +97,17 @@ class Spans:
         return found
 
 
+class _Untraced(tracing.Span):
+    """Of a record, where nothing is traced: known to log lines, and worked out when there is one."""
+
+    def __init__(self, record: Record, reads: TopicSpec) -> None:
+        super().__init__()
+        self._record, self._reads = record, reads
+
+    def logged(self) -> dict[str, tracing.Value]:
+        return tracing.Span(_context(self._record), about(self._record, self._reads)).logged()
+
+
 def about(record: Record, reads: TopicSpec) -> tracing.Attributes:
     """The job or the document that a record of ``reads`` is about, from headers and key alone."""
     if JOB in record.headers:
@@ -113,7 +123,7 @@ def about(record: Record, reads: TopicSpec) -> tracing.Attributes:
 
 def traced(record: Record, outputs: Sequence[Output]) -> Sequence[Output]:
     """Outputs of a record, those too that pass nothing on of it."""
-    trace = record.span.traceparent
+    trace = record.span.traceparent if record.span.ours else None
     if not trace:
         return outputs
     return [

@@ -334,3 +334,19 @@ async def test_log_lines_name_job_and_trace(memory: InMemory, caplog: pytest.Log
     assert lines["model failed"]["job_id"] == job and lines["model failed"]["trace_id"] == "a" * 32
     assert lines["model failed"]["span_id"] != call.id, "the try is over when it is told"
     assert lines["refused"]["document"] == "default/kind" and lines["refused"]["span_id"] == chunk.id
+
+
+async def test_untraced_log_lines_name_the_job_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """Without traces a log line names the job, and the trace that its record came with, which may be the caller's."""
+    from runtime import logs
+
+    way = Way()
+    await way.document("valves")
+    logs.configure("INFO")
+    logging.getLogger().addHandler(caplog.handler)
+    await way.run("chunk", "embed", "index")
+    way.lanes.writes(Scripted(Permanent("no", reason="key")))
+    job = await way.question()
+    await way.run("retrieve", "generate")
+    (line,) = [r.msg for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "model failed"]
+    assert (line["job_id"], line["trace_id"]) == (job, "a" * 32) and "span_id" not in line
