@@ -1,11 +1,13 @@
 """The verdict on jobs whose models failed and whose processes were killed, on histories made by hand."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
-from chaos.jobs import Event, Job
+from chaos.jobs import Client, Event, Job
 from chaos.rungs import QUOTING, Phase, Run, judge
 
 LADDER = ["first", "second", QUOTING]
@@ -168,3 +170,33 @@ def test_each_broken_promise_is_told(harm: Callable[[Run], None], kinds: set[str
     run = history()
     harm(run)
     assert {violation.kind for violation in judge(run)} == kinds
+
+
+async def test_a_client_lives_through_a_door_that_comes_and_goes() -> None:
+    """A refused question is asked again, a stream that breaks off is resumed behind its last event, and all is noted."""
+    heads = list[bytes]()
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    answers = [
+        b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\n{}",
+        b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"job_id": "j7"}',
+        stream + b'event: token\nid: 7\ndata: {"text": "w0", "attempt": "a"}\n\nevent: token\nid: 8\ndata: {"te',
+        b"",
+        stream + b': beat\n\nevent: answer\nid: 9\ndata: {"text": "w0", "model": "first", "timings": {}}\n\n',
+    ]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            await reader.readuntil(b"}")
+        heads.append(head)
+        writer.write(answers[len(heads) - 1])
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as http:
+        found = await Client(http, 20.0).ask("why?", "storm")
+    assert (found.id, found.asked, found.busy, found.error) == ("j7", 2, 1, None)
+    assert [(e.type, e.id, e.connection) for e in found.events] == [("token", 7, 0), ("answer", 9, 2)]
+    assert found.final is not None and found.final.data == {"text": "w0", "model": "first"}
+    assert [b"last-event-id: 7" in head.lower() for head in heads] == [False, False, False, True, True]
