@@ -173,7 +173,7 @@ def test_each_broken_promise_is_told(harm: Callable[[Run], None], kinds: set[str
 
 
 async def test_a_client_lives_through_a_door_that_comes_and_goes() -> None:
-    """A refused question is asked again, a stream that breaks off is resumed behind its last event, and all is noted."""
+    """A refused question is asked again, a stream that breaks off is resumed behind its last event; all is noted."""
     heads = list[bytes]()
     stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
     answers = [
