@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from connectors.errors import Permanent, Transient, Unclear
 from connectors.memory.deliveries import MemoryDeliveries
+from connectors.ports import Delta
 from runtime.clock import SystemClock
 from streams.documents.changes import identify
 from streams.documents.deferrals import InTheState
@@ -25,7 +26,7 @@ from topics import registry
 from topics.codec import encode
 from topics.headers import TRACEPARENT, Hop
 from topics.identity import mint_job_id
-from topics.queries import Question
+from topics.queries import Passage, Question, Usage
 from topics.retry import Retry
 
 CALLER = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -117,7 +118,7 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     way = Way()
     await way.document("valves")
     await way.run("chunk", "embed", "index")
-    way.lanes.writes(Scripted(), alone=True)
+    way.lanes.writes(Counted(), alone=True)
     job = await way.question()
     await way.run("retrieve", "generate")
     spans = [span for span in memory.told() if span.trace == "a" * 32]
@@ -134,6 +135,8 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     assert named["freshet.retrieve"].attributes["freshet.passages"] == 1
     call = named["chat scripted"].attributes
     assert (call["gen_ai.operation.name"], call["gen_ai.request.model"]) == ("chat", "scripted")
+    assert call["gen_ai.provider.name"] == "openai" and call["gen_ai.response.time_to_first_chunk"] > 0
+    assert (call["gen_ai.usage.input_tokens"], call["gen_ai.usage.output_tokens"]) == (7, 3)
     answers = way.lanes.log[registry.ANSWERS.name]
     begun = {"retrieve": named["freshet.retrieve"], "generate": named["freshet.generate"]}
     stages = [(b'"retrieve"' in (record.value or b"") and "retrieve") or "generate" for record in answers]
@@ -192,6 +195,15 @@ async def test_a_failing_model_is_told(memory: InMemory) -> None:
     (generate,), (quote,) = memory.named("freshet.generate"), memory.named("freshet.quote")
     assert generate.failed is None and list(generate.attributes["freshet.degraded"]) == ["model-0:key"]
     assert "gen_ai.operation.name" not in quote.attributes
+
+
+class Counted(Scripted):
+    """A model that says at its end what it took."""
+
+    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
+        async for delta in super().stream(question, passages, seconds):
+            yield delta
+        yield Delta("", usage=Usage(input_tokens=7, output_tokens=3))
 
 
 class Failing:
