@@ -7,7 +7,7 @@ import httpx
 import openai
 
 from connectors.errors import Transient
-from connectors.models.openai_http import LOOK_UP
+from connectors.models.chat import LOOK_UP
 from runtime.settings import Llm
 from topics.queries import Turn
 

@@ -93,7 +93,7 @@ async def test_versions_do_not_share_answers() -> None:
     """What one version wrote is not given out as another's."""
     lanes = await worker(one := Scripted())
     other = Scripted()
-    other.name = "other"  # type: ignore[misc]
+    other.name = "other"
     lanes.writes(one, other, answers=lanes.generate._cache)
     await lanes.ask(QUESTION)
     first, again = [(await lanes.ask(QUESTION, model="other"))[-1].data for _ in range(2)]

@@ -18,13 +18,15 @@ from connectors.ports import Flip
 from gateway.app import Gateway, create_app
 from gateway.keys import Key, digest, mint, write_keys
 from gateway.memory_log import MemoryLog
+from gateway.originals import Originals
 from runtime.settings import Settings
 from tests.gateway.builders import asked, door_settings, serving
 from tests.gateway.test_completions import told, worker
 from tests.gateway.test_queries import retrieval
 from topics.documents import DocumentHead, LastSeen
-from topics.identity import DocumentRef, Token
+from topics.identity import DocumentRef, Token, Version, document_key, partition_of
 from topics.queries import AnswerEvent
+from topics.registry import DOCUMENTS
 
 MODES = ["auto", "legacy"]  # the protocol as it is now, and with the handshake that older clients begin with
 RPC = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -136,6 +138,20 @@ async def test_a_document_is_read_where_it_lies(
         assert not gone.is_error and "no longer has this version" in words(gone)
 
 
+async def test_only_the_documents_own_record_is_its_text(log: MemoryLog) -> None:
+    """A place that holds another document's record, or a delete, gives nothing."""
+    originals, refs = Originals(log), [DocumentRef("default", f"doc{n}") for n in range(9)]
+    first = refs[0]
+    other = next(r for r in refs[1:] if partition_of(document_key(r), 4) == partition_of(document_key(first), 4))
+    for value in (b'{"text": "mine"}', None):
+        await log.publish(DOCUMENTS, document_key(first), value, {}, 1)
+    found = await originals.find(first, Version(1, 0))
+    assert found is not None and found.text == "mine"
+    assert await originals.find(first, Version(1, 1)) is None
+    assert await originals.find(other, Version(1, 0)) is None
+    assert await originals.find(first, Version(7, 0)) is None
+
+
 async def test_a_document_of_others_is_not_there(
     app: Gateway, client: httpx.AsyncClient, manifests: MemoryManifests
 ) -> None:
@@ -230,9 +246,8 @@ async def test_the_door_is_bounded(client: httpx.AsyncClient, door: Settings) ->
     assert (await client.post("/mcp", json=RPC, headers={**HEADERS, "Host": "evil.example"})).status_code == 421
     evil = {**local, "Origin": "http://evil.example"}
     assert (await client.post("/mcp", json=RPC, headers=evil)).status_code == 403
-    assert (
-        await client.post("/mcp", content=b"x" * 2_000_000, headers={**local, "Content-Type": "application/json"})
-    ).status_code == 413
+    large = await client.post("/mcp", content=b"x" * 2_000_000, headers={**local, "Content-Type": "application/json"})
+    assert (large.status_code, large.json()["limit"]) == (413, 1024 * 1024)
     assert (
         await client.post("/mcp", content=b"{}", headers={**local, "Content-Type": "text/plain"})
     ).status_code == 415

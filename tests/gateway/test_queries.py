@@ -88,6 +88,13 @@ WRONG: list[tuple[Any, str]] = [
     ({"question": "q", "filter": {"a": 5}}, "/filter/a"),
     ({"question": "q", "at_least": ["1.0.5", "now"]}, "/at_least/1"),
     ({"question": "q", "search": "magic"}, "/search"),
+    ({"question": "q", "history": [{"role": "king", "content": "x"}]}, "/history/0/role"),
+    ({"question": "q", "history": [{"role": "user", "content": "x"}] * 11}, "/history"),
+    ({"question": "q", "history": [{"role": "user", "content": "x" * 4001}] * 2}, "/history"),
+    (
+        {"question": "q", "history": [{"role": "user", "content": "x"}, {"role": "user", "content": "\0"}]},
+        "/history/1/content",
+    ),
     ({"question": "q", "stream": True}, "/stream"),
 ]
 

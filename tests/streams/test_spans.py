@@ -11,12 +11,10 @@ import pytest
 from connectors.errors import Permanent, Transient, Unclear
 from connectors.memory.deliveries import MemoryDeliveries
 from runtime.clock import SystemClock
-from runtime.settings import Queries
 from streams.documents.changes import identify
 from streams.documents.deferrals import InTheState
 from streams.outcome import Emit, Outcome, Output, Record, Stage
 from streams.queries.events import OnRefusedQuery
-from streams.queries.generate import Generate
 from streams.retries import Retries
 from streams.runner import Runner
 from tests.flow.inline import Lanes
@@ -119,7 +117,7 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     way = Way()
     await way.document("valves")
     await way.run("chunk", "embed", "index")
-    way.lanes.generate = Generate(Queries(), [Scripted()], way.lanes.publish, way.lanes.clock)
+    way.lanes.writes(Scripted(), alone=True)
     job = await way.question()
     await way.run("retrieve", "generate")
     spans = [span for span in memory.told() if span.trace == "a" * 32]
