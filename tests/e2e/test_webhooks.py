@@ -1,4 +1,4 @@
-"""A question that names a webhook, on the real system: its answer arrives, signed, and the log of deliveries says so."""
+"""A question that names a webhook, on the real system: its answer arrives, signed, and the log of deliveries knows."""
 
 import json
 import threading
