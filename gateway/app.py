@@ -13,13 +13,16 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from connectors.errors import ConnectorError
+from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
 from connectors.search_ports import Promotions
 from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.admission import Admission
+from gateway.book import JobBook
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.cancelling import Canceller
 from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
@@ -27,6 +30,7 @@ from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.job_routes import make_job_routes
 from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
 from gateway.originals import Originals
@@ -102,20 +106,22 @@ def create_app(
     log: Log,
     board: LaneBoard | None = None,
     promotions: Promotions | None = None,
+    jobs: JobStore | None = None,
     webhooks: WebhookStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
-    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without
-    a store of them there are no webhooks.
+    Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without a
+    store of jobs there are no lists of jobs and no idempotency keys, and what the log no longer keeps is gone; without
+    one of webhooks there are none.
     """
-    admission = Admission(settings.gateway, len(settings.tenants) > 1)
-    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission, book = Admission(settings.gateway, len(settings.tenants) > 1), JobBook(jobs)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions, book)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
-    questions = Questions(settings, log, desk, webhooks)
+    questions = Questions(settings, log, desk, book, webhooks)
     mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
 
     @asynccontextmanager
@@ -124,7 +130,7 @@ def create_app(
         await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
         beside = [each for each in (board, webhooks) if each]
-        tasks += [asyncio.create_task(_open(each)) for each in beside]
+        tasks += [asyncio.create_task(_open(each)) for each in (*beside, jobs) if each]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             async with mcp.running():
@@ -135,6 +141,7 @@ def create_app(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await desk.close()
+            await book.close()
             await log.close()
             await manifests.close()
             await promoter.close()
@@ -147,6 +154,7 @@ def create_app(
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
+            *make_job_routes(desk, Canceller(log), book, callers),
             *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
             make_completion_route(settings, questions, callers, hide),
@@ -165,7 +173,7 @@ def create_app(
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard | WebhookStore) -> None:
+async def _open(state: ManifestStore | LaneBoard | JobStore | WebhookStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

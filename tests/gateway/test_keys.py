@@ -115,8 +115,10 @@ async def test_every_route_asks_for_its_scope(guarded: httpx.AsyncClient, holder
         ("delete", "/v1/documents/{doc_id}"): "write",
         ("get", "/v1/retrieve"): "read",
         ("post", "/v1/retrieve"): "read",
+        ("get", "/v1/queries"): "read",
         ("post", "/v1/queries"): "read",
         ("get", "/v1/queries/{job_id}"): "read",
+        ("delete", "/v1/queries/{job_id}"): "read",
         ("get", "/v1/queries/{job_id}/events"): "read",
         ("get", "/metrics"): "admin",
     }
