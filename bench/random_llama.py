@@ -12,6 +12,7 @@ from bench.random_model import word_pieces
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 576,
+    "intermediate_size": 1536,
     "num_hidden_layers": 30,
     "num_attention_heads": 9,
     "num_key_value_heads": 3,
@@ -33,13 +34,8 @@ def make(folder: Path) -> None:
     ids: dict[str, Any] = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(tokens[f"{name}_token"]) for name in ("bos", "eos", "pad")
     }
-    shape = LlamaConfig(  # type: ignore[call-arg]
-        vocab_size=len(tokenizer),
-        intermediate_size=1536,
-        max_position_embeddings=WINDOW,
-        **SHAPE,
-        **ids,
-    )
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "max_position_embeddings": WINDOW}
+    shape = LlamaConfig(**SHAPE, **ids, **sizes)
     LlamaForCausalLM(shape).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)
 

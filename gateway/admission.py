@@ -140,7 +140,7 @@ class Admission:
         """What the log says of its job."""
         pace = self._paces[permit.priority, permit.mode]
         if event in FINAL:
-            self.end(permit, answered=True)
+            self.end(permit, answered=event == "answer")  # failures may be quick, and are no pace
         elif event in _WORKED_ON or event in _WAITS:
             pace.turn(permit, self._now(), waits=event in _WAITS)
 

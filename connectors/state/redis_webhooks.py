@@ -97,7 +97,7 @@ class RedisWebhooks:
         at, most = delivery.next_at or delivery.created, self._webhook.max_waiting
         arguments = (delivery.id, _encoded(delivery), body, at, delivery.created, _path(ref), most, self._ttl)
         found = await self._run("enqueue a delivery", scripts.ENQUEUE, keys, *arguments)
-        outcome: Enqueued = msgspec.convert(found.decode(), Enqueued)  # type: ignore[arg-type]  # a Literal
+        outcome: Enqueued = msgspec.convert(found.decode(), Enqueued)  # a Literal
         return outcome
 
     async def due(self, now: int, limit: int) -> list[EndpointRef]:

@@ -11,7 +11,7 @@ def kept() -> Overload:
     """60 s in which 10 of 30 questions a second are answered, and the others told at once."""
     done = [Asked(n / 10, 0.8, 200, "done") for n in range(600)]
     told = [Asked(n / 20, 0.004, 429, cause="in-flight", retry_after=2.5) for n in range(1200)]
-    memory = [(float(at), {"gateway": 100_000_000 + at, "generate": 90_000_000}) for at in range(1, 60)]
+    memory = [(float(at), {"gateway": 1e8 + at, "generate": 9e7}) for at in range(1, 60)]
     return Overload(10.0, 30.0, 60.0, 5.0, [*done, *told], memory)
 
 

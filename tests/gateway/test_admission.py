@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import desk
 from gateway.admission import LATEST, Admission, Permit
 from gateway.memory_log import MemoryLog
 from gateway.problems import Problem
 from runtime.settings import Gateway
 from tests.gateway.builders import asked, event, whole_story
 from topics.headers import Priority
+from topics.identity import mint_job_id
 from topics.registry import QUERIES, QUERIES_BATCH
 
 
@@ -91,6 +93,17 @@ def test_who_cannot_be_answered_in_time_is_told_at_once() -> None:
     assert late.retry_after is not None
     assert 4.0 <= late.retry_after <= 12.0  # 6 s to drain, with a margin, less the 2 that it has, and a scatter
     door.ask(60.0)
+
+
+def test_failures_are_no_pace() -> None:
+    """Questions that fail by the dozen make nobody believe that answers are quick."""
+    door = Door(max_in_flight=1000)
+    permits = iter([door.ask() for _ in range(100)])
+    door.now += 1.0
+    door.work(permits, 10, 1.0)
+    for _ in range(50):
+        door.admission.tell(next(permits), "error")
+    assert door.refusal(30.0).extra == {"cause": "late"}  # 40 are left, at one a second
 
 
 def test_nobody_is_refused_for_a_pace_of_long_ago() -> None:
@@ -190,15 +203,15 @@ def test_permits_never_leak(steps: list[tuple[int, float]]) -> None:
 
 
 def test_a_decision_takes_microseconds() -> None:
-    """With 10,000 under way a refusal and a permit cost less than a tenth of a millisecond each."""
+    """With 10,000 under way a refusal and a permit cost less than 0.2 ms of processor time each."""
     door = Door(max_in_flight=10_000)
     permits = [door.ask() for _ in range(10_000)]
-    began = time.perf_counter()
+    began = time.thread_time()
     for permit in permits[:500]:
         door.refusal()
         door.admission.end(permit)
         door.ask()
-    assert (time.perf_counter() - began) / 1000 < 1e-4
+    assert (time.thread_time() - began) / 1000 < 2e-4
 
 
 async def test_priority_goes_another_way(client: httpx.AsyncClient, log: MemoryLog) -> None:
@@ -251,3 +264,23 @@ async def test_permits_of_the_door_follow_the_log(client: httpx.AsyncClient, log
     assert await queued() > 0.01
     log.answer(event("generate", "g", 0, "generating", job_id=job_id))
     assert await queued() == 0.0
+
+
+async def test_jobs_are_not_looked_up_without_a_bound(
+    client: httpx.AsyncClient, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many jobs are looked for in the log as may be, one more is 429; when they are found it is not."""
+    monkeypatch.setattr(desk, "MAX_REPLAYS", 3)
+    found = asyncio.Event()
+
+    async def slow(_: str) -> None:
+        await found.wait()
+
+    monkeypatch.setattr(log, "find_question", slow)
+    looking = [asyncio.create_task(client.get(f"/v1/queries/{mint_job_id(0)}")) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        assert (await client.get(f"/v1/queries/{mint_job_id(0)}")).status_code == 429
+    found.set()
+    assert {answer.status_code for answer in await asyncio.gather(*looking)} == {404}
+    assert (await client.get(f"/v1/queries/{mint_job_id(0)}")).status_code == 404
