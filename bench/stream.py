@@ -138,7 +138,7 @@ class _Trial:
         self.figures: dict[str, dict[str, Any]] = {}
         texts = [d.text for d in corpus.documents(limit=DOCUMENTS)]
         self._questions = list(itertools.islice(new_questions(texts, seed=1), 5000))
-        self._tokens_of_a_word = 1.0
+        self._tokens_of_a_character = 1.0
 
     def run(self, streams: Sequence[int], seconds: float, saturating: bool) -> None:
         """Each number of streams, direct and through the log."""
@@ -171,9 +171,9 @@ class _Trial:
 
     def _note(self, name: str, found: Streams, cpu: Cpu) -> None:
         used = sum(cpu.cores.get(program, 0.0) for program in OURS)
-        if name.startswith("direct") and found.words:
-            self._tokens_of_a_word = found.pieces / found.words
-        per_second = found.words * self._tokens_of_a_word / found.seconds
+        if name.startswith("direct") and found.characters:
+            self._tokens_of_a_character = found.pieces / found.characters
+        per_second = found.characters * self._tokens_of_a_character / found.seconds
         self.figures[name] = {
             "streams": found.streams,
             "errors": len(found.errors),

@@ -33,7 +33,7 @@ class Streams:
     first: list[float] = field(default_factory=list)
     retrieval: list[float] = field(default_factory=list)  # of that, until passages were told
     gaps: list[float] = field(default_factory=list)
-    words: int = 0
+    characters: int = 0
     pieces: int = 0
     streams: int = 0
     seconds: float = 0.0
@@ -60,13 +60,13 @@ async def _follow(way: Way, questions: Sequence[str], clients: int, seconds: flo
         while (began := now()) < until:
             try:
                 async with asyncio.timeout(PATIENCE):
-                    times, words, passages = await _stream(way, next(endless))
+                    times, characters, passages = await _stream(way, next(endless))
             except Exception as error:  # whatever goes wrong is an error of what is measured
                 found.errors.append(f"{type(error).__name__}: {error}"[:300])
                 continue
             inside = [at for at in times if since <= at < until]
             found.pieces += len(inside)
-            found.words += round(words * len(inside) / len(times))
+            found.characters += round(characters * len(inside) / len(times))
             if began >= since:
                 found.streams += 1
                 found.first.append(times[0] - began)
@@ -81,8 +81,8 @@ async def _follow(way: Way, questions: Sequence[str], clients: int, seconds: flo
 
 
 async def _stream(way: Way, question: str) -> tuple[list[float], int, float]:
-    """When each piece came, how many words all have, and when passages were told."""
-    times, words, passages, event = list[float](), 0, 0.0, b""
+    """When each piece came, how many characters all have, and when passages were told."""
+    times, characters, passages, event = list[float](), 0, 0.0, b""
     async with _lines(way, question) as lines:
         async for line in lines:
             if line.startswith(b"event: "):
@@ -93,12 +93,12 @@ async def _stream(way: Way, question: str) -> tuple[list[float], int, float]:
                     raise RuntimeError("the answer failed")
             elif line.startswith(b"data: ") and (text := _text(way, event, line[6:])):
                 times.append(time.perf_counter())
-                words += len(text.split())
+                characters += len(text)
             if event == b"answer" or line.startswith(b"data: [DONE]"):
                 break
     if not times:
         raise RuntimeError("no token came")
-    return times, words, passages
+    return times, characters, passages
 
 
 def _text(way: Way, event: bytes, data: bytes) -> str:
