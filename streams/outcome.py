@@ -165,6 +165,10 @@ class Stage:
     harmless: bool = False
     beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
 
+    def wants(self, record: Record) -> bool:
+        """Whether it takes the record, or skips it."""
+        return self.skips is None or not self.skips(record)
+
     def lane_partition(self, record: Record) -> int:
         """Where the record's document lies in the lane's own topics."""
         return record.partition % self.partitions if self.partitions else record.partition
