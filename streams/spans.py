@@ -70,8 +70,10 @@ class Spans:
             "consumer",
             parent=None if old else came,
             link=came if old else None,
-            attributes=self._attributes(record, batch),
+            attributes=about(record, self._stage.reads),
         )
+        if span.recording:  # most are not, where a share is sampled
+            span.set(self._attributes(record, batch))
         return replace(record, span=span)
 
     def _attributes(self, record: Record, batch: int) -> tracing.Attributes:
@@ -86,7 +88,6 @@ class Spans:
             "freshet.batch": batch,
             "messaging.message.body.size": len(record.value or b""),
             "freshet.waited_ms": max(0, int(time.time() * 1000) - record.timestamp),
-            **about(record, self._stage.reads),
         }
         if record.value is None:
             found["messaging.kafka.message.tombstone"] = True

@@ -103,7 +103,7 @@ def test_a_question_is_one_trace(system: System, traces: Collector, doc_id: str)
     assert services == ["gateway", "retrieve", "generate", "gateway", "deliver"]
     assert named["freshet.deliver"].parent == named["freshet.generate"].id == named["freshet.reply"].parent
     assert {
-        named[name].parent for name in ("freshet.cache", "freshet.search", "freshet.encode", "freshet.keyword")
+        named[name].parent for name in ("freshet.manifests", "freshet.search", "freshet.encode", "freshet.keyword")
     } == {named["freshet.retrieve"].id}
     assert named["freshet.quote"].parent == named["freshet.generate"].id
     sent, processed = named["freshet.ask"].attributes, named["freshet.retrieve"].attributes
