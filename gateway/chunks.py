@@ -44,7 +44,8 @@ class Annotation(msgspec.Struct, kw_only=True):
 class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What OpenAI's shape has no place for: the job, its passages, and what the answer is worth.
 
-    ``ignored`` lists what was given with the request and has no effect here.  Token counts in `usage` are estimates.
+    ``ignored`` lists what was given with the request and has no effect here.  Token counts in `usage` are those
+    of the model's endpoint, and estimates where it does not count.
     """
 
     job_id: str
@@ -233,7 +234,10 @@ def annotations(text: str, citations: Sequence[Citation]) -> list[Annotation]:
 
 
 def usage_of(job: Job, answer: Answer) -> Usage:
-    """About how many tokens the passages and the answer have."""
+    """Tokens as the model's endpoint counted them; else about how many the passages and the answer have."""
+    if (used := answer.usage) is not None:
+        total = used.input_tokens + used.output_tokens
+        return Usage(prompt_tokens=used.input_tokens, completion_tokens=used.output_tokens, total_tokens=total)
     prompt = sum(_tokens(passage.text) for passage in _passages(job))
     written = _tokens(answer.text)
     return Usage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)

@@ -126,6 +126,16 @@ async def test_the_stream_ends_as_clients_expect(client: httpx.AsyncClient, log:
     assert all(json.loads(line)["choices"] for line in lines)
 
 
+async def test_tokens_are_those_that_the_model_took(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:
+    """Where its endpoint counted them."""
+    answer = {"text": "All.", "found": True, "model": "m", "generation": "g1"}
+    answer |= {"usage": {"input_tokens": 70, "output_tokens": 12}}
+    async with worker(log, lambda job: told(job, "All.", answer=answer)):
+        found = await openai_client.chat.completions.create(**ASK)
+    assert found.usage is not None
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (70, 12, 82)
+
+
 async def test_what_was_not_streamed_is_sent_at_the_end(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:
     """An answer without tokens, such as that nothing was found, is its text all the same."""
     nothing = {"text": "Not found in the documents.", "found": False, "model": "test", "generation": "g1"}
