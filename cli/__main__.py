@@ -14,6 +14,7 @@ from cli import (
     dlq,
     epoch,
     evaluate,
+    jobs,
     keys,
     llm,
     model,
@@ -40,6 +41,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(cache.app, name="cache")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(epoch.app, name="epoch")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(llm.app, name="llm")
 app.add_typer(model.app, name="model")

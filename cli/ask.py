@@ -1,5 +1,6 @@
 """`freshet ask`: a question over HTTP, its stages live, the answer with citations and the time of each hop."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -96,13 +97,18 @@ def _explanation(passages: list[dict[str, Any]]) -> Table:
 
 
 def ask_live(door: Door, question: str, out: Console, **body: Any) -> Told:
-    """Ask and draw what comes back as it comes."""
+    """Ask and draw what comes back as it comes; who leaves with Ctrl-C has the job cancelled."""
     told = Told(question)
     began = time.perf_counter()
     job = door.post("/v1/queries", {"question": question, **body})["job_id"]
     with Live(told, console=out, refresh_per_second=20, transient=False):
-        for name, data in door.events(job):
-            told.hear(name, data, (time.perf_counter() - began) * 1000)
+        try:
+            for name, data in door.events(job):
+                told.hear(name, data, (time.perf_counter() - began) * 1000)
+        except KeyboardInterrupt:
+            with contextlib.suppress(DoorError):  # it may have ended just now
+                door.delete(f"/v1/queries/{job}")
+            raise
     if not out.is_terminal:
         out.line()  # a live view ends its last line only on a terminal
     return told

@@ -39,7 +39,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     headers.DEADLINE: {**_MILLIS, "description": "When the work is in vain, ms since 1970"},
     headers.WEBHOOK: {**_TEXT, "description": "Id of the webhook that is told how the job ends; `*` for all"},
     headers.REPLY_PARTITION: {**_TEXT, "description": "Partition of `answers` that the asking gateway reads"},
-    headers.MODE: {**_TEXT, "description": "`retrieve` where passages alone were asked for"},
+    headers.MODE: {**_TEXT, "description": "Where no answer is wanted: `retrieve` or `embed`"},
     headers.EVENT: {**_TEXT, "description": "Type of an answer event"},
     headers.PRIORITY: {**_TEXT, "enum": ["interactive", "batch"], "description": "`interactive` when absent"},
 }

@@ -57,6 +57,9 @@ class Door:
         """Any other request; empty where nothing came back."""
         return self._json(lambda: self._http.request(method, path, json=body))
 
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._json(lambda: self._http.delete(path))
+
     def status(self, doc_id: str, token: str | None = None) -> dict[str, Any]:
         """Status of a document; with a token, of that version."""
         return self.get(f"/v1/documents/{quote(doc_id, safe='')}", **({"token": token} if token else {}))

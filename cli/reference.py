@@ -24,6 +24,7 @@ from runtime import metrics
 from runtime.settings import Settings
 from topics import registry
 from topics.codec import SCHEMA_VERSION
+from topics.spec import DAY, HOUR
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -125,13 +126,17 @@ def topics_page() -> str:
             ", ".join(f"`{record.__name__}`" for record in spec.records) or "as they came",
             ", ".join(spec.writers),
             ", ".join((*spec.readers, *spec.followers)),
-            "compacted" if spec.compacted else f"{spec.retention_ms // 86_400_000} days",
+            "compacted" if spec.compacted else _duration(spec.retention_ms),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for record in records():
         lines += ["", f"## {record.__name__}", "", *_prose(record), "", "| field | type |", "|---|---|"]
         lines += [f"| `{field.encode_name}` | {_type(field.type)} |" for field in msgspec.structs.fields(record)]
     return "\n".join(lines) + "\n"
+
+
+def _duration(millis: int) -> str:
+    return f"{millis // DAY} days" if millis >= DAY else f"{millis // HOUR} hours"
 
 
 def _prose(record: type[msgspec.Struct]) -> list[str]:

@@ -80,11 +80,14 @@ class JobStore(Protocol):
     async def read(self, refs: Sequence[JobRef], *, whole: bool = True) -> list[StoredJob | None]:
         """Jobs, in order; without passages and data unless ``whole``."""
 
-    async def page(self, tenant: str, before: str | None, limit: int) -> list[StoredJob]:
-        """A tenant's jobs older than the id ``before``, newest first, not whole.
+    async def page(self, tenant: str, before: str | None, limit: int) -> tuple[list[StoredJob], str | None]:
+        """A tenant's jobs older than the id ``before``, newest first, not whole; and where the next page begins.
 
-        One that was forgotten meanwhile is left out, so fewer than ``limit`` do not mean that there are no more.
+        One that was forgotten meanwhile is left out; None says that there are no more.
         """
+
+    async def held(self, tenant: str, key: str) -> Claim | None:
+        """The claim on an idempotency key, if somebody has it."""
 
     async def claim(self, tenant: str, key: str, claim: Claim) -> Claim:
         """Take an idempotency key, unless somebody has; returns the claim that holds."""

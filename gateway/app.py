@@ -13,13 +13,16 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from connectors.errors import ConnectorError
+from connectors.job_ports import JobStore
 from connectors.ports import LaneBoard, ManifestStore
 from connectors.search_ports import Promotions
 from connectors.webhook_ports import WebhookStore
 from gateway import docs_page
 from gateway.admission import Admission
+from gateway.book import JobBook
 from gateway.bulk import make_bulk_route
 from gateway.caller import Callers
+from gateway.cancelling import Canceller
 from gateway.completions import make_completion_route
 from gateway.desk import Desk
 from gateway.documents import RAW_ID, make_document_routes
@@ -27,9 +30,10 @@ from gateway.embeddings import make_embedding_routes
 from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
+from gateway.job_routes import make_job_routes
+from gateway.leaving import Leaving
 from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
-from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
@@ -103,28 +107,32 @@ def create_app(
     board: LaneBoard | None = None,
     promotions: Promotions | None = None,
     webhooks: WebhookStore | None = None,
+    jobs: JobStore | None = None,
 ) -> Gateway:
     """Build the application; opening and closing of what it uses is part of its lifespan.
 
     Without a board readiness knows nothing of lanes that stand still; without promotions edges ask each time; without
-    a store of them there are no webhooks.
+    a store of them there are no webhooks; and without a store of jobs there are no lists of jobs and no idempotency
+    keys, and what the log no longer keeps is gone.
     """
-    admission = Admission(settings.gateway, len(settings.tenants) > 1)
-    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions)
+    admission, book = Admission(settings.gateway, len(settings.tenants) > 1), JobBook(jobs)
+    desk = Desk(log, admission, longest_timeout(settings), settings.kafka.reply_partitions, book)
     callers, hide = Callers(settings), Redactor(settings.secrets)
     epoch, watches = WriteEpoch(log), Watches(manifests, settings.gateway.notify_stale_for)
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
-    questions = Questions(settings, log, desk, webhooks)
-    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
+    questions = Questions(settings, log, desk, book, webhooks)
+    canceller = Canceller(log)
+    leaving = Leaving(canceller)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, log, leaving))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await log.open(desk.deliver, desk.wanted)
         await promoter.open()
         tasks = [asyncio.create_task(work) for work in (_open(manifests), watch(log, desk), epoch.run(), watches.run())]
-        beside = [each for each in (board, webhooks) if each]
-        tasks += [asyncio.create_task(_open(each)) for each in beside]
+        beside = [port for port in (board, webhooks) if port]
+        tasks += [asyncio.create_task(_open(port)) for port in (*beside, jobs) if port]
         _log.info("gateway started", replica=settings.gateway.replica)
         try:
             async with mcp.running():
@@ -134,7 +142,9 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await leaving.close()
             await desk.close()
+            await book.close()
             await log.close()
             await manifests.close()
             await promoter.close()
@@ -147,9 +157,10 @@ def create_app(
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
+            *make_job_routes(desk, canceller, book, callers),
             *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
-            make_completion_route(settings, questions, callers, hide),
+            make_completion_route(settings, questions, callers, leaving, hide),
             *make_embedding_routes(settings, questions, callers, hide),
             mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),
@@ -165,7 +176,7 @@ def create_app(
     return app
 
 
-async def _open(state: ManifestStore | LaneBoard | WebhookStore) -> None:
+async def _open(state: ManifestStore | LaneBoard | WebhookStore | JobStore) -> None:
     """Open what lies in the state store, however long it stays away: publishing does not need it."""
     for delay in Backoff().delays():
         try:

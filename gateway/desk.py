@@ -1,4 +1,4 @@
-"""The desk: takes jobs in within the permits, finds the others in the log, forgets what is old.
+"""The desk: takes jobs in within the permits, finds the others in the log or beside it, forgets what is old.
 
 A permit is held from acceptance to the final event or the deadline, whoever waits: it bounds what is under way, not
 who listens.
@@ -9,7 +9,9 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 
 from connectors.errors import ConnectorError, Overloaded
+from connectors.job_ports import JobRef
 from gateway.admission import Admission, Permit
+from gateway.book import JobBook
 from gateway.jobs import Job
 from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
@@ -31,8 +33,9 @@ _log = logger("gateway.desk")
 class Desk:
     """All jobs of this process.  Lives on the event loop; only :meth:`wanted` may be asked from other threads."""
 
-    def __init__(self, log: Log, admission: Admission, longest: float, reply_partitions: int) -> None:
+    def __init__(self, log: Log, admission: Admission, longest: float, reply_partitions: int, book: JobBook) -> None:
         self._log, self._admission, self._longest, self._partitions = log, admission, longest, reply_partitions
+        self._book = book
         self._jobs: dict[str, Job] = {}
         self._open: dict[str, tuple[Permit, asyncio.TimerHandle]] = {}  # accepted here and under way
         self._finding: dict[str, asyncio.Task[Job]] = {}
@@ -86,7 +89,7 @@ class Desk:
                     _trace_reply(logged)
 
     async def find(self, job_id: str, tenant: str, principals: Collection[str] | None = None) -> Job:
-        """A job of this tenant, from memory or from the log; 404 and 410 tell why there is none.
+        """A job of this tenant, from memory, from the log, or from what is kept beside it; 404 and 410 tell why not.
 
         With principals it must not have been asked with others: its answer may hold what only those see.
         """
@@ -122,7 +125,8 @@ class Desk:
             hop = asked.hop
             deadline, mode, owner, principals = hop.deadline, asked.question.mode, hop.tenant, hop.principals
         job = Job(job_id, owner, "retrieve" if mode == "retrieve" else "answer", deadline, principals, live=False)
-        job.notify_stale = asked is not None and asked.question.notify_stale
+        if asked is not None:
+            job.notify_stale, job.webhook = asked.question.notify_stale, asked.hop.webhook
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._feed(job, caught_up))
         self._replays.add(task)
@@ -130,7 +134,10 @@ class Desk:
         await caught_up
         if asked is None and job.last_offset < 0:
             task.cancel()
-            raise Problem("gone", "the log no longer keeps this job")
+            kept = await self._book.find(JobRef(tenant, job_id))
+            if kept is None:
+                raise Problem("gone", "neither the log nor the store of jobs keeps this job any longer")
+            job = Job.kept(kept)
         self.tidy()
         self._jobs[job_id] = job
         return job

@@ -8,17 +8,20 @@ again, from any gateway, until the log's retention ends.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+import msgspec
+
+from connectors.job_ports import JobState, StoredJob
 from gateway.attempts import RESTARTED, Attempts, Emission
 from gateway.ports import LoggedEvent
 from runtime.clock import millis
-from topics.queries import Mode
+from topics.queries import AnswerEvent, Mode
 
-State: TypeAlias = Literal["accepted", "retrieving", "generating", "done", "failed", "expired"]
 GRACE_SECONDS = 1.0  # for an `expired` that a worker wrote at the deadline to arrive and be told as such
-_AFTER: dict[str, State] = {"retrieving": "retrieving", "passages": "retrieving", "generating": "generating"}
-_ORDER: tuple[State, ...] = ("accepted", "retrieving", "generating")
+_AFTER: dict[str, JobState] = {"retrieving": "retrieving", "passages": "retrieving", "generating": "generating"}
+_ENDS: dict[str, JobState] = {"expired": "expired", "cancelled": "cancelled"}  # by the reason of an error
+_ORDER: tuple[JobState, ...] = ("accepted", "retrieving", "generating")
 _EXPIRED = {"reason": "expired", "message": "no answer came within the deadline"}
 
 
@@ -38,9 +41,10 @@ class Job:
         self.id, self.tenant, self.mode, self.deadline, self.live = job_id, tenant, mode, deadline, live
         self._principals = None if principals is None else frozenset(principals)
         self.accepted_at = millis()
+        self.webhook: str | None = None  # which one is told how it ends
         self.notify_stale = False  # whether its readers are told when a document behind the answer changes
         self.story: list[tuple[int, Emission]] = []  # with the offset in the log
-        self.state: State = "accepted"
+        self.state: JobState = "accepted"
         self.passages: list[Any] | None = None
         self.last_used = time.monotonic()
         self.size = 0  # bytes, as the log has them
@@ -48,6 +52,37 @@ class Job:
         self._attempts = Attempts()
         self._overdue = self._stopping = False
         self._news = asyncio.Event()
+
+    @classmethod
+    def kept(cls, stored: StoredJob) -> "Job":
+        """A job that the log no longer has: its passages and its end, at their old places."""
+        job = cls(stored.ref.job_id, stored.ref.tenant, "answer", stored.deadline, stored.principals, live=False)
+        stage_of = {attempt: stage for stage, attempt in stored.newest.items()}
+
+        def feed(type_: str, attempt: str, seq: int, offset: int, at: int, data: dict[str, Any]) -> None:
+            event = {"job_id": job.id, "tenant": job.tenant, "stage": stage_of.get(attempt, "retrieve"), "at": at}
+            event |= {"attempt": attempt, "seq": seq, "type": type_, "data": data}
+            job.feed(LoggedEvent(offset, msgspec.convert(event, AnswerEvent), 0))
+
+        if stored.passages is not None and stored.passages_offset is not None:
+            feed(
+                "passages",
+                stored.newest.get("retrieve", ""),
+                0,
+                stored.passages_offset,
+                0,
+                {"passages": stored.passages},
+            )
+        if (final := stored.final) is not None:
+            feed(final.type, final.attempt, final.seq, final.offset, final.at, stored.data or {})
+        elif stored.deadline < millis():
+            job.expire()
+        return job
+
+    @property
+    def principals(self) -> frozenset[str] | None:
+        """Of whoever asked; None where that is not known."""
+        return self._principals
 
     def open_to(self, principals: Collection[str] | None) -> bool:
         """Whether somebody with these principals may follow it; None: whoever knows its id."""
@@ -86,7 +121,7 @@ class Job:
         elif emission.type == "answer":
             self.state = "done"
         elif emission.type == "error":
-            self.state = "expired" if emission.data.get("reason") == "expired" else "failed"
+            self.state = _ENDS.get(str(emission.data.get("reason")), "failed")
         if state and self.state in _ORDER and _ORDER.index(state) > _ORDER.index(self.state):
             self.state = state
 

@@ -92,11 +92,12 @@ class KafkaLog:
         )
 
     async def publish(
-        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float
-    ) -> Place:
+        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float,
+        partition: int | None = None,
+    ) -> Place:  # fmt: skip
         """Append one record."""
         name = topic.full_name(self._prefix, self._generation)
-        place = await self._producer.publish(name, key, value, headers, timeout)
+        place = await self._producer.publish(name, key, value, headers, timeout, partition)
         tracing.current().set(
             {
                 "messaging.system": "kafka",

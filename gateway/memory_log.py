@@ -17,7 +17,7 @@ from topics.epochs import Epochs, first_epoch
 from topics.headers import Hop
 from topics.identity import job_place, partition_of
 from topics.queries import AnswerEvent, Question
-from topics.registry import QUERIES, QUERIES_BATCH, documents_of
+from topics.registry import ANSWERS, QUERIES, QUERIES_BATCH, documents_of
 from topics.spec import TopicSpec
 
 
@@ -80,16 +80,21 @@ class MemoryLog:
             self.storage.readers.remove(self)
 
     async def publish(
-        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float
-    ) -> Place:
+        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float,
+        partition: int | None = None,
+    ) -> Place:  # fmt: skip
         """Append; a broken broker says so at once, whatever the timeout."""
         del timeout
         if self.failure:
             raise self.failure
         if value is not None and len(value) > self.storage.max_bytes:
             raise RecordTooLarge("the broker takes no record of this size")
+        if topic is ANSWERS:
+            event = decode(value or b"", AnswerEvent)
+            return Place(job_place(event.job_id)[0], self.answer(event))
         written = (e for e in self.storage.epochs.known if documents_of(e.number) is topic)
-        partition = partition_of(key, next((e.partitions for e in written), self.storage.partitions))
+        if partition is None:
+            partition = partition_of(key, next((e.partitions for e in written), self.storage.partitions))
         offset = sum(1 for r in self.published if r.topic is topic and r.place.partition == partition)
         place = Place(partition, offset)
         self.published.append(Record(topic, key, value, dict(headers), place))
@@ -181,7 +186,10 @@ class MemoryLog:
 
     async def queue_lengths(self) -> dict[str, int]:
         """Everything published, as nobody commits here."""
-        return {QUERIES.readers[0]: sum(1 for record in self.published if record.topic is QUERIES)}
+        return {
+            spec.readers[0]: sum(1 for record in self.published if record.topic is spec)
+            for spec in (QUERIES, documents_of(self.storage.epochs.known[-1].number))
+        }
 
     async def checks(self) -> dict[str, str | None]:
         """Well, unless told otherwise."""

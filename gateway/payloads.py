@@ -165,6 +165,30 @@ class JobView(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: dict[str, Any] | None = None
 
 
+class JobSummary(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A job in a list; ``question`` is its beginning.  Times are ms since 1970."""
+
+    job_id: str
+    state: str
+    accepted_at: int
+    deadline: int
+    links: dict[str, str]
+    question: str = ""
+    finished_at: int | None = None
+
+
+class JobPage(msgspec.Struct, kw_only=True):
+    """Jobs, newest first; ``next`` is the `cursor` of the next page, which may be there although this one is short."""
+
+    jobs: list[JobSummary]
+    next: str | None = None
+
+
+def links_of(job_id: str) -> dict[str, str]:
+    """Where a job is."""
+    return {"self": f"/v1/queries/{job_id}", "events": f"/v1/queries/{job_id}/events"}
+
+
 def document_errors(document: Document | BulkLine, max_metadata_keys: int) -> list[FieldError]:
     """What a document's types do not say; the lane would refuse the same, when nobody listens any more."""
     errors = _refusals("title", lambda: check_title(document.title))

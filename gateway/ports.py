@@ -80,9 +80,10 @@ class Log(Protocol):
         """Send what is queued, for a few seconds at most, and stop."""
 
     async def publish(
-        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float
-    ) -> Place:
-        """Append one record; returns when the broker has acknowledged it.
+        self, topic: TopicSpec, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float,
+        partition: int | None = None,
+    ) -> Place:  # fmt: skip
+        """Append one record, where its key belongs unless told; returns when the broker has acknowledged it.
 
         Raises ``Overloaded`` when too much is queued, :class:`RecordTooLarge`, and ``Transient`` otherwise: the
         record may then still arrive.

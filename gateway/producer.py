@@ -76,8 +76,9 @@ class KafkaProducer:
                 producer.poll(0.1)
 
     async def publish(
-        self, topic: str, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float
-    ) -> Place:
+        self, topic: str, key: bytes, value: bytes | None, headers: Mapping[str, bytes], timeout: float,
+        partition: int | None = None,
+    ) -> Place:  # fmt: skip
         """See :meth:`gateway.ports.Log.publish`."""
         if self._producer is None:
             raise Transient("the gateway is stopping")
@@ -100,7 +101,8 @@ class KafkaProducer:
                 return
 
         try:
-            self._producer.produce(topic, value, key, headers=list(headers.items()), on_delivery=report)
+            where = -1 if partition is None else partition
+            self._producer.produce(topic, value, key, where, headers=list(headers.items()), on_delivery=report)
         except BufferError:
             raise Overloaded("too many records wait for the broker", retry_after=2) from None
         except KafkaException as error:

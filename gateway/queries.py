@@ -15,9 +15,10 @@ from gateway.bodies import JSON, check_parameters, content_type, decode_json, re
 from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import json_response
+from gateway.idempotency import PARAMETER, key_of
 from gateway.jobs import Job
 from gateway.openapi import Doc, Parameter
-from gateway.payloads import JobView, Passages, QuestionBody, question_errors
+from gateway.payloads import JobView, Passages, QuestionBody, links_of, question_errors
 from gateway.problems import Problem, invalid
 from gateway.questions import Questions
 from gateway.sse import HEARTBEAT, HEARTBEAT_SECONDS, RECONNECT, EventStream, frame
@@ -32,13 +33,19 @@ _CALLER = (
     Parameter("Freshet-Principals", "header", "Who asks: principals, comma-separated."),
 )
 _PROBLEMS = ("malformed", "timed-out", "unsupported-media-type", "too-large", "invalid", "busy", "unavailable")
+_PREFER = Parameter("Prefer", "header", "`wait=N`: the whole answer within N seconds.")
 _JOB = Parameter("job_id", "path", "The job's id.")
+
+
+def accepted(job: Job) -> JobView:
+    """The job as it was when it was accepted."""
+    return JobView(job_id=job.id, state="accepted", deadline=job.deadline, links=links_of(job.id))
 
 
 def view(job: Job) -> JobView:
     """The job as it stands."""
-    links = {"self": f"/v1/queries/{job.id}", "events": f"/v1/queries/{job.id}/events"}
-    shown = JobView(job_id=job.id, state=job.state, deadline=job.deadline, links=links, passages=job.passages)
+    shown = accepted(job)
+    shown.state, shown.passages = job.state, job.passages
     final = job.final
     if final is not None and final.type == "error":
         shown.error = final.data
@@ -111,7 +118,7 @@ def make_query_routes(
             raise Problem("invalid", errors=errors)
         if body.notify_stale and mode == "retrieve":
             raise invalid("passages have no stream to be told in: ask by POST /v1/queries", pointer="/notify_stale")
-        return await intake.take(caller, body, mode)
+        return await intake.take(caller, body, mode, key=key_of(request))
 
     @post(
         "/v1/retrieve",
@@ -121,8 +128,8 @@ def make_query_routes(
                 scope="read",
                 gives={200: {JSON: Passages}},
                 takes={JSON: QuestionBody},
-                parameters=_CALLER,
-                problems=(*_PROBLEMS, "job-failed", "expired"),
+                parameters=(*_CALLER, PARAMETER),
+                problems=(*_PROBLEMS, "conflict", "job-failed", "expired"),
             )
         },
     )
@@ -145,8 +152,8 @@ def make_query_routes(
                 scope="read",
                 gives={202: {JSON: JobView}, 200: {JSON: JobView}},
                 takes={JSON: QuestionBody},
-                parameters=(*_CALLER, Parameter("Prefer", "header", "`wait=N`: the whole answer within N seconds.")),
-                problems=_PROBLEMS,
+                parameters=(*_CALLER, PARAMETER, _PREFER),
+                problems=(*_PROBLEMS, "conflict"),
                 headers={"Location": "where the job is", "Preference-Applied": "when Prefer was honoured"},
             )
         },
@@ -154,7 +161,8 @@ def make_query_routes(
     async def post_query(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Ask a question; the answer is a job.
 
-        202 with the job at once; with `Prefer: wait=N` 200 with the finished job, or 202 after N seconds.
+        202 with the job at once; with `Prefer: wait=N` 200 with the finished job, or 202 after N seconds. The same
+        `Idempotency-Key` and body give the same job again, in the same words.
         """
         wait = _WAIT.search(request.headers.get("prefer", ""))
         job, _ = await ask(request, "answer")
@@ -163,6 +171,8 @@ def make_query_routes(
         if wait:
             headers["Preference-Applied"] = f"wait={wait[1]}"
             done = await job.finished(float(wait[1]))
+        elif key_of(request):
+            return json_response(accepted(job), 202, headers)
         return json_response(view(job), 200 if done else 202, headers)
 
     @get(

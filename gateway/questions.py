@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from connectors.job_ports import Claim, JobRef, StoredJob
 from connectors.webhook_ports import EndpointRef, WebhookStore
+from gateway.book import JobBook
 from gateway.caller import Caller
 from gateway.desk import Desk
+from gateway.idempotency import Claims, digest_of, may_go_on
 from gateway.jobs import Job
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
@@ -17,6 +21,7 @@ from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop
+from topics.identity import job_place
 from topics.queries import Mode, Question
 from topics.registry import QUERIES, QUERIES_BATCH
 from topics.webhooks import EVERY_ENDPOINT
@@ -24,41 +29,107 @@ from topics.webhooks import EVERY_ENDPOINT
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is wanted, and by whom."""
+
+    caller: Caller
+    body: QuestionBody
+    mode: Mode
+    texts: Sequence[str] = ()
+    told: str | None = None  # the webhook that is told how the job ends
+
+
 class Questions:
     """Takes questions in."""
 
-    def __init__(self, settings: Settings, log: Log, desk: Desk, webhooks: WebhookStore | None = None) -> None:
-        self._settings, self._log, self._desk, self._webhooks = settings, log, desk, webhooks
+    def __init__(
+        self, settings: Settings, log: Log, desk: Desk, book: JobBook, webhooks: WebhookStore | None = None
+    ) -> None:
+        self._settings, self._log, self._desk, self._book = settings, log, desk, book
+        self._claims, self._webhooks = Claims(book), webhooks
 
     async def take(
-        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = ()
+        self, caller: Caller, body: QuestionBody, mode: Mode, texts: Sequence[str] = (), key: str | None = None
     ) -> tuple[Job, float]:
         """Publish a question that was found right; gives its job and the milliseconds that publishing took.
 
-        In the mode `embed` there are ``texts`` instead of a question.
+        In the mode `embed` there are ``texts`` instead of a question.  With an idempotency ``key`` that was used before
+        it is the job of then.
         """
-        queries = self._settings.queries
-        told = await self._told(caller.tenant, body.webhook, mode)
-        batch = body.priority == "batch"
-        usual = queries.batch_deadline if batch else queries.deadline
+        asked = _Asked(caller, body, mode, texts, await self._told(caller.tenant, body.webhook, mode))
+        if key is not None:
+            return await self._take_once(asked, key)
+        job = self._accept(asked)
+        return job, await self._publish(asked, job)
+
+    async def _take_once(self, asked: _Asked, key: str) -> tuple[Job, float]:
+        caller = asked.caller
+        body = digest_of(asked.body, asked.mode, caller.principals, asked.texts)
+        while True:  # until nobody else was faster
+            held = await self._claims.earlier(caller.tenant, key, body)
+            if held is not None and (held.published or await self._go_on(asked, key, held)):
+                return await self._desk.find(held.job_id, caller.tenant, caller.proven), 0.0
+            if held is not None and may_go_on(held):
+                continue
+            job = self._accept(asked)
+            try:
+                claim = Claim(job_id=job.id, body=body, deadline=job.deadline)
+                ours = await self._claims.take(caller.tenant, key, claim, held)
+            except BaseException:
+                self._desk.withdraw(job)
+                raise
+            if ours is None:
+                self._desk.withdraw(job)
+                continue
+            return job, await self._publish_claimed(asked, job, key, ours)
+
+    async def _go_on(self, asked: _Asked, key: str, lapsed: Claim) -> bool:
+        """Publish what somebody else has claimed and perhaps not published; False where that is no more to be done."""
+        if not may_go_on(lapsed):
+            return False
+        caller = asked.caller
+        ours = await self._claims.take(caller.tenant, key, lapsed, lapsed)
+        if ours is None:
+            return False
+        job = Job(lapsed.job_id, caller.tenant, asked.mode, lapsed.deadline, caller.principals, live=False)
+        await self._publish_claimed(asked, job, key, ours)
+        return True
+
+    async def _publish_claimed(self, asked: _Asked, job: Job, key: str, ours: Claim) -> float:
+        try:
+            took = await self._publish(asked, job)
+        except BaseException:
+            await self._claims.failed(asked.caller.tenant, key, ours)
+            raise
+        await self._claims.published(asked.caller.tenant, key, ours)
+        return took
+
+    def _accept(self, asked: _Asked) -> Job:
+        queries, body, caller = self._settings.queries, asked.body, asked.caller
+        usual = queries.batch_deadline if body.priority == "batch" else queries.deadline
         seconds = min(body.timeout or usual, longest_timeout(self._settings))
-        job, partition = self._desk.accept(caller.tenant, mode, seconds, caller.principals, body.priority)
-        job.notify_stale = body.notify_stale
+        job, _ = self._desk.accept(caller.tenant, asked.mode, seconds, caller.principals, body.priority)
+        job.notify_stale, job.webhook = body.notify_stale, asked.told
+        return job
+
+    async def _publish(self, asked: _Asked, job: Job) -> float:
+        body, caller = asked.body, asked.caller
         hop = Hop(
             job_id=job.id,
             deadline=job.deadline,
-            reply_partition=partition,
+            reply_partition=job_place(job.id)[0],
             tenant=caller.tenant,
             principals=caller.principals,
             traceparent=caller.traceparent,
-            webhook=told,
-            mode=mode,
+            webhook=asked.told,
+            mode=asked.mode,
             priority=body.priority,
         )
         question = Question(
             question=body.question,
-            mode=mode,
-            k=body.k or queries.k,
+            mode=asked.mode,
+            k=body.k or self._settings.queries.k,
             search=body.search,
             rerank=body.rerank,
             explain=body.explain,
@@ -68,20 +139,25 @@ class Questions:
             filter=body.filter,
             at_least=body.at_least,
             history=body.history,
-            texts=list(texts),
+            texts=list(asked.texts),
             asked_at=millis(),
         )
         began = time.perf_counter()
-        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": mode}
+        about = {tracing.JOB: job.id, tracing.TENANT: caller.tenant, "freshet.mode": asked.mode}
         try:
             with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
                 headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
-                topic, wait = QUERIES_BATCH if batch else QUERIES, min(PUBLISH_SECONDS, seconds)
-                await self._log.publish(topic, job.id.encode(), encode(question), headers, wait)
+                topic = QUERIES_BATCH if body.priority == "batch" else QUERIES
+                seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
+                await self._log.publish(topic, job.id.encode(), encode(question), headers, seconds)
         except BaseException:
             self._desk.withdraw(job)
             raise
-        return job, (time.perf_counter() - began) * 1000
+        if asked.mode == "answer":
+            ref = JobRef(caller.tenant, job.id)
+            kept = StoredJob(ref=ref, deadline=job.deadline, principals=caller.principals, question=body.question)
+            self._book.note(kept)
+        return (time.perf_counter() - began) * 1000
 
     async def _told(self, tenant: str, webhook: bool | str, mode: Mode) -> str | None:
         """Which webhook is told how the job ends; one that cannot be is refused now, when somebody listens."""

@@ -49,6 +49,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; :class:`SettingsError` where it must not."""
     check_door(settings)
     from connectors.build import (  # here, so that tests and tools do not load the adapters
+        job_store,
         lane_board,
         manifest_store,
         promotions,
@@ -57,7 +58,8 @@ def run(settings: Settings) -> None:
 
     logs.configure(settings.worker.log_level, settings.secrets, lane="gateway", replica=str(settings.gateway.replica))
     log, board, webhooks = KafkaLog(settings), lane_board(settings), webhook_store(settings)
-    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), webhooks)
+    jobs = job_store(settings)
+    app = create_app(settings, manifest_store(settings), log, board, promotions(settings), webhooks, jobs)
     config = uvicorn.Config(
         app,
         http=Connection,

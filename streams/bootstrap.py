@@ -191,6 +191,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     from connectors.encoders.tokens import TokenCounter
     from connectors.encoders.weights import resolve
     from streams.documents.view import View
+    from streams.queries.cancels import Cancels
     from streams.queries.condense import Condense
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.hot import Hot, made_by
@@ -228,6 +229,8 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         manifests = Manifests(build.manifest_store(settings), tail, tailed)
         ports.append(Port("tail", _at_once, tail.close))
         beside += [tail.run, manifests.probe]
+    cancels = Cancels(build.topic_log(settings, registry.CANCELS))
+    ports.append(Port("cancels", _at_once, cancels.close))
     legs = Legs(encoder, store, keywords)
     ports += [Port("store", legs.open, legs.close), Port("manifests", manifests.open, manifests.close)]
     rerank = None
@@ -250,17 +253,18 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="retrieve",
         reads=BY_NAME["retrieve"].reads,
-        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
-        beside=[*beside, legs.breaker.run],
+        beside=[*beside, legs.breaker.run, cancels.run],
     )
 
 
 async def _generate(settings: Settings, publish: Publish) -> Stage:
     from streams.queries.answers import Answers, written_by
+    from streams.queries.cancels import Cancels
     from streams.queries.events import OnRefusedQuery, replying_to
     from streams.queries.generate import Generate
     from streams.queries.ladder import Rung, guarded
@@ -274,6 +278,9 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     )
     answers, ports = None, [Port(rung.name, rung.model.open, rung.model.close) for rung in rungs]
     beside = [rung.breaker.run for rung in rungs if rung.breaker]
+    cancels = Cancels(build.topic_log(settings, registry.CANCELS))
+    ports.append(Port("cancels", _at_once, cancels.close))
+    beside.append(cancels.run)
     if models:
         following = Following(versions, build.control_log(settings), build.llm_board(settings), settings.worker.slot)
         ports.append(Port("control", following.open, following.close))
@@ -286,7 +293,7 @@ async def _generate(settings: Settings, publish: Publish) -> Stage:
     return Stage(
         name="generate",
         reads=BY_NAME["generate"].reads,
-        record_step=replying_to(settings.kafka.reply_partitions, stage.step),
+        record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("generate", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
         batch_in_flight=settings.queries.batch_in_flight,

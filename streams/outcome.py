@@ -43,7 +43,7 @@ class Record:
     @property
     def within_span(self) -> "Record":
         """As a stage gets it: what it passes on of the trace names the span that it is in."""
-        trace = self.span.traceparent
+        trace = self.span.traceparent if self.span.ours else None
         return replace(self, headers={**self.headers, TRACEPARENT: trace.encode()}) if trace else self
 
 
@@ -164,6 +164,10 @@ class Stage:
     until: Hook | None = None
     harmless: bool = False
     beside: Sequence[Hook] = ()  # run for the life of the worker; the end of one is the end of the process
+
+    def wants(self, record: Record) -> bool:
+        """Whether it takes the record, or skips it."""
+        return self.skips is None or not self.skips(record)
 
     def lane_partition(self, record: Record) -> int:
         """Where the record's document lies in the lane's own topics."""

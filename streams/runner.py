@@ -104,7 +104,7 @@ class Runner:
             limit = 1 if self._again else self._stage.batch
             events = await _take(queue, limit, self._stage.linger, self._room)
             self._waiting -= sum(map(size_of, events))
-            records = [record for record in map(self._record_of, events) if not self._skips(record)]
+            records = [record for record in map(self._record_of, events) if self._stage.wants(record)]
             if self._again and self._retries:
                 await self._retries.wait(records[0])
             records = self._spans.begin(records)
@@ -186,13 +186,11 @@ class Runner:
                     await task
 
     async def _process(self, record: Record) -> None:
-        record = self._spans.begin_alone(record)
+        [record] = self._spans.begin([record])
         await self._settle([record], await self._outcomes([record]))
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
         """Run the stage until it gives outcomes; an outage pauses it for as long as it lasts."""
-        if not records:
-            return []
         started = time.monotonic()
         metrics.records_in.labels(self.lane).inc(len(records))
         self._begun.update((record.delivery, started) for record in records)
@@ -200,7 +198,7 @@ class Runner:
         self._announced |= {record.delivery for record, count in zip(records, counts, strict=True) if count}
         if len(records) == 1 and counts[0] >= self._limit:
             return [Refuse(f"ended its worker {counts[0]} times", "poison", "dead-lettered")]
-        if self._foreign(records[0]):
+        if records and self._foreign(records[0]):
             return [Refuse("its freshet-retry-* headers do not say what it is a copy of", "undecodable")]
         outcomes = await self._attempt(records)
         metrics.stage_seconds.labels(self.lane).observe(time.monotonic() - started)
@@ -260,7 +258,7 @@ class Runner:
     async def _step(self, records: list[Record]) -> Sequence[Outcome]:
         if self._again and self._stage.deferrals and await self._stage.deferrals.overtaken(records[0]):
             return [Drop("superseded")]
-        with tracing.inside(records[0].span if len(records) == 1 else tracing.NO_SPAN):
+        with tracing.inside(self._spans.around(records)):
             given = [record.within_span for record in records]
             if self._stage.record_step is not None:
                 return [await self._stage.record_step(given[0])]
@@ -344,9 +342,6 @@ class Runner:
 
     def _record_of(self, event: Any) -> Record:
         return retried_record_of(event) if self._again else record_of(event)
-
-    def _skips(self, record: Record) -> bool:
-        return self._stage.skips is not None and self._stage.skips(record)
 
     def _foreign(self, record: Record) -> bool:
         """Whether it lies in the retry topic and nobody here put it there."""

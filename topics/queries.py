@@ -182,6 +182,13 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     timings: dict[str, float] = {}
 
 
+class Cancelled(msgspec.Struct, kw_only=True):
+    """A job that nobody wants any more: work on it ends.  ``at`` is ms since 1970."""
+
+    job_id: str
+    at: int
+
+
 class AnswerEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One event of a job in ``answers``.
 

@@ -5,8 +5,8 @@ from functools import cache
 
 from topics.control import Epoch, Generation, LlmVersions
 from topics.documents import Document, DocumentDeferred, DocumentPart, DocumentRefused, IndexEvent
-from topics.queries import AnswerEvent, Question, Retrieval
-from topics.spec import DAY, TopicSpec, dead_letters_of, retries_of
+from topics.queries import AnswerEvent, Cancelled, Question, Retrieval
+from topics.spec import DAY, HOUR, TopicSpec, dead_letters_of, retries_of
 from topics.webhooks import Notification
 
 _LARGE = {"max.message.bytes": str(8 * 1024 * 1024)}
@@ -103,6 +103,19 @@ ANSWERS = TopicSpec(
     replies=True,
 )
 
+# Read from its beginning at every start, so it is kept no longer than a question may live, and little longer than that.
+CANCELS = TopicSpec(
+    name="cancels",
+    purpose="Jobs that were cancelled, for workers to stop at once. What the job says of it is in `answers`.",
+    key="job id",
+    records=(Cancelled,),
+    writers=("gateway",),
+    readers=(),
+    followers=("retrieve", "generate"),
+    retention_ms=2 * HOUR,
+    single_partition=True,
+    config={"segment.ms": str(HOUR)},
+)
 WEBHOOKS = TopicSpec(
     name="webhooks",
     purpose="What endpoints of tenants are to be told: how a job ended.",
@@ -142,6 +155,7 @@ ALL: tuple[TopicSpec, ...] = (
     *BATCH.values(),
     INDEX_EVENTS,
     CONTROL,
+    CANCELS,
     *RETRIES.values(),
     *(dead_letters_of(spec) for spec in (SOURCES, *LANES)),
 )

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-DAY = 24 * 3600 * 1000  # ms
+HOUR = 3600 * 1000  # ms
+DAY = 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,14 @@ class MemoryJobs:
         found = [self._jobs.get(ref) for ref in refs]
         return [job and _copy(job, whole) for job in found]
 
-    async def page(self, tenant: str, before: str | None, limit: int) -> list[StoredJob]:
+    async def page(self, tenant: str, before: str | None, limit: int) -> tuple[list[StoredJob], str | None]:
         refs = sorted((ref for ref in self._jobs if ref.tenant == tenant), reverse=True)
         older = [ref for ref in refs if before is None or ref.job_id < before]
-        return [_copy(self._jobs[ref], whole=False) for ref in older[:limit]]
+        page = [_copy(self._jobs[ref], whole=False) for ref in older[:limit]]
+        return page, older[limit - 1].job_id if len(older) > limit else None
+
+    async def held(self, tenant: str, key: str) -> Claim | None:
+        return self._claims.get((tenant, key))
 
     async def claim(self, tenant: str, key: str, claim: Claim) -> Claim:
         return self._claims.setdefault((tenant, key), claim)

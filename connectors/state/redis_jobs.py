@@ -84,12 +84,22 @@ class RedisJobs:
             answers = await replies(pipe)
         return [_job(ref, *found) for ref, found in zip(refs, answers, strict=True)]
 
-    async def page(self, tenant: str, before: str | None, limit: int) -> list[StoredJob]:
+    async def page(self, tenant: str, before: str | None, limit: int) -> tuple[list[StoredJob], str | None]:
         async with calling(self._settings, "list jobs"):
             newest = b"+" if before is None else b"(" + before.encode()
-            ids = await self._redis.zrevrangebylex(self._index(tenant), newest, b"-", 0, limit)
-        found = await self.read([JobRef(tenant, job_id.decode()) for job_id in ids], whole=False)
-        return [job for job in found if job is not None]
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrevrangebylex(self._index(tenant), newest, b"-", 0, limit + 1)
+            [ids] = await replies(pipe)
+        names = [job_id.decode() for job_id in ids[:limit]]
+        found = await self.read([JobRef(tenant, job_id) for job_id in names], whole=False)
+        return [job for job in found if job is not None], names[-1] if len(ids) > limit else None
+
+    async def held(self, tenant: str, key: str) -> Claim | None:
+        async with calling(self._settings, "read an idempotency key"):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.get(self._claim(tenant, key))
+            [held] = await replies(pipe)
+        return None if held is None else _claim(held)
 
     async def claim(self, tenant: str, key: str, claim: Claim) -> Claim:
         name = self._claim(tenant, key)
@@ -98,16 +108,13 @@ class RedisJobs:
             pipe.set(name, msgspec.json.encode(claim), nx=True, ex=self._ttl)
             pipe.get(name)
             _, held = await replies(pipe)
-        try:
-            return msgspec.json.decode(held or b"", type=Claim)
-        except msgspec.MsgspecError as error:
-            raise Permanent(f"an idempotency key in Redis is damaged: {error}", reason="damaged") from error
+        return _claim(held or b"")
 
     async def reclaim(self, tenant: str, key: str, held: Claim, claim: Claim) -> bool:
-        arguments = [msgspec.json.encode(held), msgspec.json.encode(claim), self._ttl]
+        values = msgspec.json.encode(held), msgspec.json.encode(claim)
         async with calling(self._settings, "keep an idempotency key"):
             pipe = self._redis.pipeline(transaction=False)
-            pipe.eval(_REPLACE, 1, self._claim(tenant, key), *arguments)
+            pipe.eval(_REPLACE, 1, self._claim(tenant, key), *values, self._ttl)
             [replaced] = await replies(pipe)
         return bool(replaced)
 
@@ -127,10 +134,9 @@ class RedisJobs:
         async with calling(self._settings, "forget old jobs"):
             pipe = self._redis.pipeline(transaction=False)
             pipe.zremrangebylex(self._index(tenant), b"-", expired)
-            pipe.zcard(self._index(tenant))
-            _, count = await replies(pipe)
-            if count > self._kept:
-                oldest = await self._redis.zrange(self._index(tenant), 0, count - self._kept - 1)
+            pipe.zrange(self._index(tenant), 0, -self._kept - 1)
+            _, oldest = await replies(pipe)
+            if oldest:
                 pipe = self._redis.pipeline(transaction=False)
                 pipe.zrem(self._index(tenant), *oldest)
                 pipe.unlink(*(self._job(JobRef(tenant, job_id.decode())) for job_id in oldest))
@@ -168,6 +174,13 @@ def _job(
     except (msgspec.MsgspecError, zlib.error) as error:
         raise Permanent(f"a job in Redis is damaged: {error}", reason="damaged") from error
     return job
+
+
+def _claim(value: bytes) -> Claim:
+    try:
+        return msgspec.json.decode(value, type=Claim)
+    except msgspec.MsgspecError as error:
+        raise Permanent(f"an idempotency key in Redis is damaged: {error}", reason="damaged") from error
 
 
 def _unpacked(value: bytes | None) -> Any:

@@ -65,8 +65,8 @@ class Deliver:
 
 
 def passed_by(record: Record) -> bool:
-    """Tokens, which the answer repeats, and everything about questions that want passages at once."""
-    return record.headers.get(EVENT) == b"token" or record.headers.get(MODE) == b"retrieve"
+    """Tokens, which the answer repeats, and everything about what is asked for at once: passages and vectors."""
+    return record.headers.get(EVENT) == b"token" or MODE in record.headers
 
 
 def fold(job: StoredJob, event: AnswerEvent, record: Record) -> bool:

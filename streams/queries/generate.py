@@ -167,8 +167,8 @@ class Generate:
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
         written.text = cited.text or NOT_FOUND
-        used(written.usage)
         silence = first - asked if first else None
+        used(written.usage, silence)
         attempt.rung.figures.wrote(written.usage, silence, time.perf_counter() - asked, cited)
         return written
 

@@ -124,10 +124,10 @@ class TestJobs(JobContract):
         """Jobs, their list and claims have a time to live, and what has expired leaves the list."""
         gone = job(1.0)
         await jobs.put(gone)
-        assert [each.ref for each in await jobs.page("default", None, 9)] == [gone.ref]
+        assert [each.ref for each in (await jobs.page("default", None, 9))[0]] == [gone.ref]
         await jobs.tell([job(data={}, passages=[])])
         await jobs.claim("default", "k", Claim(job_id="1", body="b", deadline=1))
-        assert gone.ref not in [each.ref for each in await jobs.page("default", None, 9)]
+        assert gone.ref not in [each.ref for each in (await jobs.page("default", None, 9))[0]]
         with redis.Redis.from_url(own.redis.state_url) as client:
             lives = [client.ttl(key) for key in client.scan_iter(f"{own.kafka.prefix}:*", count=1000)]
         assert len(lives) == 4 and all(0 < seconds <= own.job.ttl for seconds in lives)

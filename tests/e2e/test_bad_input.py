@@ -24,7 +24,7 @@ from deploy.local.programs import ROOT
 from gateway.app import create_app
 from gateway.keys import Key, digest, mint, write_keys
 from gateway.memory_log import MemoryLog
-from tests.e2e.bad_input import callers, folders, mcp, openai, questions, records, requests, sockets, webhooks
+from tests.e2e.bad_input import callers, folders, jobs, mcp, openai, questions, records, requests, sockets, webhooks
 from tests.e2e.bad_input.kinds import Answer, Asked, Http, Produced, Published, Raw
 from tests.e2e.bad_input.page import render
 from tests.e2e.conftest import DEADLINE, System
@@ -276,7 +276,9 @@ def test_bad_input_is_answered(system: System, tmp_path: Path, monkeypatch: pyte
     doors = Doors(system, tmp_path, monkeypatch)
     with ThreadPoolExecutor(1) as aside:  # it waits for what the gateway gives up on
         slow = aside.submit(doors.sockets, "Connections", sockets.TABLE["Connections"])
-        for name, rows in (requests.TABLE | questions.TABLE | openai.TABLE | mcp.TABLE | webhooks.TABLE).items():
+        for name, rows in (
+            requests.TABLE | questions.TABLE | openai.TABLE | mcp.TABLE | jobs.TABLE | webhooks.TABLE
+        ).items():
             doors.requests(name, rows)
         for name, rows in callers.TABLE.items():
             doors.keyed(name, rows)

@@ -9,12 +9,12 @@ import pytest
 
 from gateway.ports import CaughtUp, Log, LoggedEvent, Place
 from runtime.clock import millis
-from tests.gateway.builders import token, whole_story
+from tests.gateway.builders import event, token, whole_story
 from topics.codec import encode, schema_header
 from topics.headers import Hop, Priority
 from topics.identity import mint_job_id
 from topics.queries import AnswerEvent, Question
-from topics.registry import DOCUMENTS, QUERIES, QUERIES_BATCH
+from topics.registry import ANSWERS, DOCUMENTS, QUERIES, QUERIES_BATCH
 
 Say = Callable[[AnswerEvent], Awaitable[None]]
 
@@ -65,6 +65,15 @@ class LogContract:
         places = [await opened.publish(DOCUMENTS, b"a/b", value, {"h": b"1"}, 20) for value in (b"1", None, b"3")]
         assert len({place.partition for place in places}) == 1
         assert [place.offset - places[0].offset for place in places] == [0, 1, 2]
+
+    async def test_an_event_of_our_own(self, opened: Log, ears: Ears) -> None:
+        """What the gateway itself says of a job goes to the partition it names, and comes back like anything else."""
+        for partition in opened.reply_partitions():
+            end = event("gateway", "c", 0, "error", {"reason": "cancelled"}, mint_job_id(partition))
+            ears.jobs.add(end.job_id)
+            place = await opened.publish(ANSWERS, end.job_id.encode(), encode(end), {}, 20, partition)
+            heard = await ears.until(len(ears.jobs))
+            assert (heard[-1].event, heard[-1].offset, place.partition) == (end, place.offset, partition)
 
     async def test_new_events_of_wanted_jobs(self, opened: Log, ears: Ears, say: Say) -> None:
         """Events are delivered in log order, with their offsets; those of other jobs are not."""

@@ -119,7 +119,8 @@ class TestKafkaLog(LogContract):
         checks = await opened.checks()
         assert checks["broker"] is checks["topics"] is checks["replies"] is None
         lanes = {name: reason for name, reason in checks.items() if name.startswith("lane.")}
-        assert lanes == {f"lane.{s}": "no worker" for s in ("chunk", "embed", "index", "retrieve", "generate")}
+        stages = ("chunk", "embed", "index", "retrieve", "generate", "deliver")
+        assert lanes == {f"lane.{stage}": "no worker" for stage in stages}
 
 
 async def test_all_epochs_are_one_queue(settings: Settings) -> None:

@@ -42,6 +42,7 @@ class JobContract:
         assert await jobs.read([ended.ref]) == [ended]
         await jobs.put(msgspec.structs.replace(ended, state="accepted", question="q" * 2 * MAX_QUESTION))
         [found] = await jobs.read([ended.ref])
+        assert found is not None
         assert (found.state, found.principals, found.question) == ("failed", ["ann"], "q" * MAX_QUESTION)
 
     async def test_pages_are_newest_first(self, jobs: JobStore) -> None:
@@ -51,26 +52,30 @@ class JobContract:
         await jobs.tell([made[2], made[0]])
         await jobs.put(made[3])
         await jobs.tell([made[1], job(now, "acme")])
-        first = await jobs.page("default", None, 3)
+        first, more = await jobs.page("default", None, 3)
         assert [each.ref for each in first] == [made[3].ref, made[2].ref, made[1].ref]
         assert first[1].passages is None and first[1].data is None
-        assert [each.ref for each in await jobs.page("default", made[1].ref.job_id, 3)] == [made[0].ref]
-        assert await jobs.page("nobody", None, 3) == []
+        assert more == made[1].ref.job_id
+        second, more = await jobs.page("default", more, 1)
+        assert ([each.ref for each in second], more) == ([made[0].ref], None)
+        assert await jobs.page("nobody", None, 3) == ([], None)
 
     async def test_there_are_never_too_many(self, jobs: JobStore) -> None:
         """Of more than five the oldest go, in the list and by their id; another tenant's do not count."""
         now = time.time()
         made = [job(now + n, data={}) for n in range(7)]
         await jobs.tell([job(now - 1, "acme"), *made])
-        assert [each.ref for each in await jobs.page("default", None, 10)] == [each.ref for each in made[:1:-1]]
+        kept, _ = await jobs.page("default", None, 10)
+        assert [each.ref for each in kept] == [each.ref for each in made[:1:-1]]
         assert await jobs.read([made[0].ref, made[1].ref]) == [None, None]
-        assert len(await jobs.page("acme", None, 10)) == 1
+        assert len((await jobs.page("acme", None, 10))[0]) == 1
 
     async def test_one_claim_holds(self, jobs: JobStore) -> None:
         """Of many who take a key at once one does, and all learn which; other tenants and keys are apart."""
         claims = [Claim(job_id=str(n), body="b", deadline=1) for n in range(20)]
+        assert await jobs.held("default", "k") is None
         held = await asyncio.gather(*(jobs.claim("default", "k", claim) for claim in claims))
-        assert len(set(held)) == 1 and held[0] in claims
+        assert len(set(held)) == 1 and held[0] in claims and await jobs.held("default", "k") == held[0]
         other = Claim(job_id="other", body="c", deadline=2, until=3)
         assert await jobs.claim("acme", "k", other) == await jobs.claim("default", "l", other) == other
 

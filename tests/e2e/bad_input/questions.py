@@ -73,7 +73,7 @@ QUESTIONS = (
     ask("history of 100,000 characters", {"question": "x", "history": [{"role": "user", "content": "x" * 100_000}]}, "more than 8000 characters"),
     ask("NUL in a history", {"question": "x", "history": [{"role": "user", "content": "a\0b"}]}, "NUL character at 1"),
     ask("question as text", b"What?", "use application/json", 415, "unsupported-media-type", headers={"Content-Type": "text/plain"}),
-    Http("question as parameters", "GET", "/v1/queries?question=x", 405, "method-not-allowed"),
+    Http("question as parameters", "GET", "/v1/queries?question=x", 422, "invalid", "unknown parameter"),
     Http("wait that is no number", "POST", "/v1/queries", 202, None, '"job_id"', {"question": "x"}, {"Prefer": "wait=ever"}),
     ask("to be told, in words", {"question": "x", "notify_stale": "yes"}, "Expected 'bool', got 'str'"),
     ask("to be told, as a number", {"question": "x", "notify_stale": 1}, "Expected 'bool', got 'int'"),

@@ -165,4 +165,4 @@ async def test_tokens_cost_nothing(jobs: MemoryJobs) -> None:
     assert acked == [record.place for record in told]
     assert Counting.begun == 4 and topics.outputs == []
     assert (await stored(jobs)).state == "done"
-    assert len(await jobs.page("default", None, 9)) == 0
+    assert await jobs.page("default", None, 9) == ([], None)
