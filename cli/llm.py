@@ -47,7 +47,7 @@ def status() -> None:
             "the settings" if not state.changed_at else time.strftime("%F %TZ", time.gmtime(state.changed_at / 1000))
         )
         console.print(
-            f"since {since}; {len(workers)} generate workers, {_behind(workers, state)} of them yet to follow"
+            f"since {since}; {len(workers)} generate workers, {_behind(workers, state)} of them have yet to follow"
         )
 
     _guarded(show)

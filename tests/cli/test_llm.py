@@ -1,9 +1,10 @@
 """`freshet llm` with a worker's follower at the other end, through the real Kafka and Redis."""
 
 import asyncio
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -62,8 +63,9 @@ def llm(topics_made: Settings, server_environment: dict[str, str]) -> "Command":
 class Command:
     """The command with its environment."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: Mapping[str, str | None]) -> None:
+        ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("FRESHET_")}
+        self._environment = ours | dict(environment)
 
     def __call__(self, *words: str) -> Result:
         return CliRunner().invoke(app, ["llm", *words], env=self._environment)

@@ -79,6 +79,8 @@ def system(faults: Faults) -> Iterator[System]:
         "FRESHET_LLM_ENDPOINTS": json.dumps([lead, new]),
         "FRESHET_LLM_MAX_TOKENS": "64",
         "FRESHET_QUERIES_MIN_SCORE": "0",
+        "FRESHET_QUERIES_MIN_WORDS": "0",
+        "FRESHET_QUERIES_SEARCH_TIMEOUT": "10",  # two model servers share the machine
     }
     with (
         own_stack("vllm", str(_port_base()), settings) as stack,
