@@ -2,12 +2,13 @@
 
 import secrets
 import struct
+import time
 from typing import Any
 
 import openai
 import pytest
 
-from tests.e2e.conftest import System
+from tests.e2e.conftest import DEADLINE, System
 
 pytestmark = pytest.mark.servers
 TEXT = "# {0}\n\nThe {0} valve was built in Trondheim. It is oiled in May, by hand.\n"
@@ -94,3 +95,22 @@ def test_a_token_is_waited_for(client: openai.OpenAI, system: System, name: str)
 def test_models_are_listed(client: openai.OpenAI) -> None:
     """Both names."""
     assert [model.id for model in client.models.list()] == ["freshet", "freshet-embedding"]
+
+
+def test_who_leaves_pays_no_more(client: openai.OpenAI, system: System, name: str) -> None:
+    """A client that gives up waiting closes its connection, and its job is cancelled; with a key it goes on."""
+    unreached = {"freshet": {"at_least": ["1.0.999999999999"]}}
+    impatient = client.with_options(timeout=1.0)
+    asked = {"left": f"Where was the {name} valve built?", "kept": f"When is the {name} valve oiled?"}
+    for way, question in asked.items():
+        headers = {"Idempotency-Key": name} if way == "kept" else {}
+        with pytest.raises(openai.APITimeoutError):
+            impatient.chat.completions.create(
+                model="freshet", messages=[user(question)], extra_body=unreached, extra_headers=headers
+            )
+    until, states = time.monotonic() + DEADLINE, dict[str, str]()
+    while time.monotonic() < until and set(states.values()) != {"cancelled", "done"}:
+        jobs = system.http.get("/v1/queries").json()["jobs"]
+        states = {job["question"]: job["state"] for job in jobs if job["question"] in asked.values()}
+        time.sleep(0.05)
+    assert states == {asked["left"]: "cancelled", asked["kept"]: "done"}
