@@ -1,4 +1,4 @@
-"""A language model of SmolLM-135M's shape with random weights, for `python -m bench stream --model FOLDER`.
+"""A model with random weights, as wide as SmolLM-135M and a quarter as deep: `bench stream --model FOLDER`.
 
 It says nothing, as fast as a trained one would: `python -m bench.random_llama FOLDER` writes it.
 """
@@ -13,7 +13,7 @@ from bench.random_model import word_pieces
 SHAPE: dict[str, Any] = {
     "hidden_size": 576,
     "intermediate_size": 1536,
-    "num_hidden_layers": 30,
+    "num_hidden_layers": 8,
     "num_attention_heads": 9,
     "num_key_value_heads": 3,
 }

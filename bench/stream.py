@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -29,15 +30,19 @@ from bench.cpu import Cpu
 from bench.installation import PORT_BASE, Installation, installation
 from bench.library import settings_option
 from bench.streams import Streams, Way, follow, percentile
+from connectors.models.prompt import prompt
 from deploy.local.cache import cache_folder
 from deploy.local.programs import ROOT
 from deploy.local.vllm import python_of, serving
 from runtime.settings import Settings
+from topics.queries import Passage
 
 OURS = ("gateway", "retrieve", "generate")
 PACED, VLLM = (1, 16, 64), (1, 4, 16)
 TOKENS, RATE = 100, 50
+PROMPTS = 200
 DOCUMENTS = 60
+_VLLM = ("--served-model-name", "bench", "--max-model-len", "4096", "--no-enable-prefix-caching")
 console = Console(highlight=False)
 
 
@@ -53,7 +58,14 @@ def run(arguments: Sequence[str]) -> None:
     with ExitStack() as stack:
         endpoint = _vllm(options.model, base + 95) if options.model else _paced(base + 95)
         llm = stack.enter_context(endpoint)
-        limits = {"FRESHET_LLM_MAX_TOKENS": str(TOKENS), "FRESHET_QUERIES_MIN_SCORE": "-1"}
+        limits = {
+            "FRESHET_LLM_MAX_TOKENS": str(TOKENS),
+            "FRESHET_QUERIES_K": "2",
+            "FRESHET_QUERIES_MIN_SCORE": "-1",
+            "FRESHET_QUERIES_MIN_WORDS": "0",
+            "FRESHET_QUERIES_DEADLINE": "120",
+            "FRESHET_QUERIES_IN_FLIGHT": str(max(PACED)),
+        }
         freshet = stack.enter_context(installation(llm | limits | dict(options.set)))
         pool = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
         asyncio.run(_publish(freshet))
@@ -100,7 +112,7 @@ def _vllm(model: Path, port: int) -> Iterator[dict[str, str]]:
     """A real vLLM; its threads are as many as the one core that it will have."""
     python, log = python_of(cache_folder(os.environ)), ROOT / ".freshet" / "bench-vllm.log"
     user = {**os.environ, "VLLM_CPU_OMP_THREADS_BIND": str(_last_core())}
-    with serving(python, model, port, log, user, print, "--served-model-name", "bench") as url:
+    with serving(python, model, port, log, user, print, *_VLLM) as url:
         yield {"FRESHET_LLM_URL": url, "FRESHET_LLM_MODEL": "bench"}
 
 
@@ -132,8 +144,8 @@ class _Trial:
         """Each number of streams, direct and through the log."""
         length = 10.0 if saturating else TOKENS / RATE
         llm = self._settings.llm
-        prompt = "\n\n".join(d.text[:800] for d in corpus.documents(limit=5))
-        direct = Way(str(llm.url), True, prompt, str(llm.model), TOKENS)
+        direct = Way(str(llm.url), True, str(llm.model), TOKENS)
+        asked = self._messages()
         through = Way(self._freshet.stack.door, False)
         follow_ = self._pool.submit(follow, through, self._questions, 4, 3.0, 0.1).result()  # warm
         console.print(f"warm: {follow_.streams} streams, errors {follow_.errors[:2]}")
@@ -141,8 +153,21 @@ class _Trial:
             apart = min(length / count, 0.5)
             for name, way in (("direct", direct), ("through the log", through)):
                 with Cpu(self._freshet.stack, self._pool.submit(os.getpid).result()) as cpu:
-                    found = self._pool.submit(follow, way, self._questions, count, seconds, apart).result()
+                    told = asked if way.direct else self._questions
+                    found = self._pool.submit(follow, way, told, count, seconds, apart).result()
                 self._note(f"{name}, {count}", found, cpu)
+
+    def _messages(self) -> list[str]:
+        """What the endpoint is told through the log, for questions that are not asked there."""
+        found = []
+        with httpx.Client(base_url=self._freshet.stack.door, timeout=30) as http:
+            for question in self._questions[-PROMPTS:]:
+                response = http.post("/v1/retrieve", json={"question": question}).raise_for_status()
+                passages = msgspec.convert(response.json()["passages"], list[Passage])
+                system, user = prompt(question, passages)
+                told = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+                found.append(msgspec.json.encode(told).decode())
+        return found
 
     def _note(self, name: str, found: Streams, cpu: Cpu) -> None:
         used = sum(cpu.cores.get(program, 0.0) for program in OURS)

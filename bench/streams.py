@@ -18,11 +18,10 @@ PATIENCE = 120.0  # seconds for one stream
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where is asked.  ``direct`` is the endpoint, with this prompt; else it is a gateway."""
+    """Where is asked: the endpoint itself (``direct``), by messages in JSON, or a gateway, by questions."""
 
     address: str
     direct: bool
-    prompt: str = ""
     model: str = ""
     max_tokens: int = 0
 
@@ -137,7 +136,7 @@ async def _lines(way: Way, question: str) -> AsyncIterator[AsyncIterator[bytes]]
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     try:
         if way.direct:
-            messages = [{"role": "user", "content": f"{way.prompt}\n\nQuestion: {question}"}]
+            messages = msgspec.json.decode(question)
             body = {"model": way.model, "messages": messages, "stream": True, "temperature": 0}
             path = f"{place.path}/chat/completions"
             await _head(reader, writer, "POST", path, body | {"max_tokens": way.max_tokens})

@@ -41,8 +41,8 @@ server.serve_forever()
 class Stream:
     """As Faust gives it: so many records, then nothing."""
 
-    def __init__(self, records: int, headers: list[tuple[str, bytes]]) -> None:
-        self._left, self._records, self._headers = asyncio.Semaphore(0), records, headers
+    def __init__(self, records: int) -> None:
+        self._left, self._records = asyncio.Semaphore(0), records
 
     async def noack_take(self, count: int, within: object) -> AsyncIterator[list[Any]]:
         del count, within
@@ -50,7 +50,7 @@ class Stream:
         for offset in range(self._records):
             message = SimpleNamespace(
                 topic="freshet.chunks.g1", partition=0, offset=offset, key=b"default/a#0", value=b"x" * 1000,
-                headers=self._headers, timestamp=now,
+                headers=[], timestamp=now,
             )  # fmt: skip
             yield [SimpleNamespace(message=message)]
         await asyncio.Event().wait()
@@ -82,7 +82,7 @@ async def _lane(windowed: bool, records: int) -> float:
 
     steps: dict[str, Any] = {"record_step": one, "in_flight": WINDOW} if windowed else {"batch_step": many}
     stage = Stage("embed", registry.CHUNKS, refused, batch=BATCH, **steps)
-    stream = Stream(records, [("traceparent", f"00-{'a' * 32}-{'b' * 16}-01".encode())] if not windowed else [])
+    stream = Stream(records)
     running = asyncio.create_task(Runner(stage, publish, MemoryDeliveries(), 4).run(stream))
     began = time.process_time()
     await stream.finished()
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> None:
         endpoint = f"http://127.0.0.1:{collector.stdout.readline().strip()}"
         for number in range(options.rounds):
             for name, root in cases[:: 1 if number % 2 else -1]:
-                command = [sys.executable, __file__, "--one", name, endpoint, "--records", str(options.records)]
+                command = [sys.executable, "-P", __file__, "--one", name, endpoint, "--records", str(options.records)]
                 environment = {**os.environ, "PYTHONPATH": str(root)}
                 done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
                 label = name if root == here else "before"

@@ -120,11 +120,15 @@ def ask(
     at_least: Annotated[list[str] | None, typer.Option(help="Freshness token: wait until the index has it.")] = None,
     search: Annotated[Search, typer.Option(help="Both searches, or one of them.")] = Search.hybrid,
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each passage.")] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Version of the language model to ask (`freshet llm status`).")
+    ] = None,
 ) -> None:
     """Ask a question and watch the answer come."""
     try:
         with Door(read_settings()) as door:
-            told = ask_live(door, question, console, k=k, at_least=at_least or [], search=search.value, explain=explain)
+            body: dict[str, Any] = {"k": k, "at_least": at_least or [], "search": search.value, "explain": explain}
+            told = ask_live(door, question, console, **body, model=model)
     except DoorError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None

@@ -21,7 +21,7 @@ from connectors.search_ports import HotCache, KeywordIndex, KeywordTable, Promot
 from connectors.view_ports import ManifestView
 from connectors.webhook_ports import WebhookSender, WebhookStore
 from runtime.endpoints import Endpoint
-from runtime.settings import Llm, Settings
+from runtime.settings import Settings
 from topics.epochs import first_epoch
 from topics.registry import CONTROL
 from topics.spec import TopicSpec
@@ -216,10 +216,9 @@ def quoting(encoder: Encoder) -> AnswerModel:
 
 
 def rewriter(settings: Settings) -> Rewriter | None:
-    """What makes follow-up questions stand alone: the first endpoint that can; None without one."""
-    endpoint = next((each for each in settings.llm.versions if each.provider == "openai"), None)
-    if endpoint is None:
+    """What makes follow-up questions stand alone: the endpoint that leads; None without one."""
+    if not settings.llm.versions:
         return None
-    from connectors.models.openai_rewriter import OpenAIRewriter
+    from connectors.models.rewriter import ChatRewriter
 
-    return OpenAIRewriter(Llm(url=endpoint.address, model=endpoint.model, api_key=endpoint.api_key))
+    return ChatRewriter(adapter(settings.llm.versions[0]))

@@ -23,7 +23,7 @@ from topics.queries import FINAL, EventType, Mode
 TRANSIT: Final = 0.1  # seconds that a question may be on its way to a worker: longer is a queue
 REMEMBERED: Final = 128  # answers that the pace is measured over: few enough to follow a change within seconds
 FEWEST: Final = 8  # answers before a pace is believed
-MARGIN: Final = 1.25  # times what is to be expected must fit into a question's time
+MARGIN: Final = 2.0  # times what is to be expected must fit into a question's time: the pace may halve meanwhile
 SOONEST, LATEST = 1.0, 60.0  # seconds that a client is asked to wait before it comes again
 UNKNOWN_PACE: Final = 2.0  # seconds, where nothing is measured yet
 _WAITS: Final = frozenset({"passages"})  # events behind which a job waits for the next stage

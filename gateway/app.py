@@ -31,9 +31,9 @@ from gateway.epochs import WriteEpoch
 from gateway.health import make_health_routes, watch
 from gateway.intake import DocumentDoor
 from gateway.job_routes import make_job_routes
+from gateway.leaving import Leaving
 from gateway.mcp_door import McpDoor
 from gateway.openapi import describe
-from gateway.originals import Originals
 from gateway.payloads import longest_timeout
 from gateway.ports import Log
 from gateway.problems import respond
@@ -122,7 +122,9 @@ def create_app(
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
     questions = Questions(settings, log, desk, book, webhooks)
-    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, Originals(log)))
+    canceller = Canceller(log)
+    leaving = Leaving(canceller)
+    mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, log, leaving))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -140,6 +142,7 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await leaving.close()
             await desk.close()
             await book.close()
             await log.close()
@@ -154,10 +157,10 @@ def create_app(
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
             *make_query_routes(settings, questions, desk, callers, watches),
-            *make_job_routes(desk, Canceller(log), book, callers),
+            *make_job_routes(desk, canceller, book, callers),
             *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
-            make_completion_route(settings, questions, callers, hide),
+            make_completion_route(settings, questions, callers, leaving, hide),
             *make_embedding_routes(settings, questions, callers, hide),
             mcp.route(),
             *make_health_routes(log, manifests, desk, callers, board, hide),

@@ -26,7 +26,7 @@ class Canceller:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    async def cancel(self, job: Job, traceparent: str) -> None:
+    async def cancel(self, job: Job, traceparent: str | None) -> None:
         """Returns when the job has its end; 409 where that is another one."""
         if job.final is None:
             await self._tell(job, traceparent)
@@ -34,7 +34,7 @@ class Canceller:
         if job.final is not None and job.state != "cancelled":
             raise Problem("conflict", f"the job is {job.state}: too late to cancel it", extra={"state": job.state})
 
-    async def _tell(self, job: Job, traceparent: str) -> None:
+    async def _tell(self, job: Job, traceparent: str | None) -> None:
         partition = job_place(job.id)[0]
         hop = Hop(
             job_id=job.id,

@@ -7,12 +7,12 @@ again.  Nobody is left with two beginnings.
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from gateway.attempts import RESTARTED, Emission
-from gateway.conversation import MODEL
 from gateway.jobs import Job
 from gateway.openai_errors import told
 from gateway.problems import Problem
@@ -44,7 +44,8 @@ class Annotation(msgspec.Struct, kw_only=True):
 class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What OpenAI's shape has no place for: the job, its passages, and what the answer is worth.
 
-    ``ignored`` lists what was given with the request and has no effect here.  Token counts in `usage` are estimates.
+    ``ignored`` lists what was given with the request and has no effect here.  ``usage_estimated``: the model's endpoint
+    did not count tokens, so `usage` is a guess.
     """
 
     job_id: str
@@ -53,6 +54,7 @@ class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
     documents: dict[str, str] = {}
     found: bool | None = None
     model: str | None = None
+    rung: int = 0
     generation: str | None = None
     cached: bool = False
     standalone: str | None = None
@@ -60,6 +62,7 @@ class Receipt(msgspec.Struct, kw_only=True, omit_defaults=True):
     degraded: list[str] = []
     lacking: list[Lacking] = []
     timings: dict[str, float] = {}
+    usage_estimated: bool = False
     ignored: list[str] = []
 
 
@@ -82,7 +85,7 @@ class Choice(msgspec.Struct, kw_only=True):
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """Estimates: four bytes of text are counted as a token."""
+    """As the model's endpoint counts; where it does not, four bytes of passages and answer are taken for a token."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -95,7 +98,7 @@ class Completion(msgspec.Struct, kw_only=True):
     id: str
     object: str = "chat.completion"
     created: int
-    model: str = MODEL
+    model: str
     choices: list[Choice]
     usage: Usage
     freshet: Receipt
@@ -139,20 +142,33 @@ class Sent:
         return ""
 
 
-async def follow(job: Job, items: AsyncIterator[Any], *, usage: bool, ignored: list[str]) -> AsyncIterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The job of a request, and what else the request said: the name of the model, and what has no effect here."""
+
+    job: Job
+    model: str
+    ignored: list[str]
+    usage: bool = False
+
+
+async def follow(asked: Asked, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     """The stream of a job, of which ``items`` are the story."""
-    sent = Sent()
-    yield _chunk(job, {"role": "assistant", "content": ""})
+    sent, job = Sent(), asked.job
+    yield _chunk(asked, {"role": "assistant", "content": ""})
     try:
         async for item in items:
             if item is None:
                 yield HEARTBEAT
                 continue
-            for chunk in _told(job, item[1], sent, usage=usage, ignored=ignored):
+            for chunk in _told(asked, item[1], sent):
                 yield chunk
     except Restarted:
         detail = f"the answer was begun anew and reads otherwise: ask again, or read /v1/queries/{job.id}"
         yield _error(Problem("unavailable", detail))
+        return
+    except Problem as problem:
+        yield _error(problem)
         return
     final = job.final
     if final is None:
@@ -163,31 +179,33 @@ async def follow(job: Job, items: AsyncIterator[Any], *, usage: bool, ignored: l
         yield DONE
 
 
-def _told(job: Job, emission: Emission, sent: Sent, *, usage: bool, ignored: list[str]) -> list[bytes]:
+def _told(asked: Asked, emission: Emission, sent: Sent) -> list[bytes]:
+    job, ignored = asked.job, asked.ignored
     match emission.type:
         case "passages":
             receipt = Receipt(job_id=job.id, passages=_passages(job), ignored=ignored)
-            return [_chunk(job, {}, freshet=receipt)]
+            return [_chunk(asked, {}, freshet=receipt)]
         case _ if emission.type == RESTARTED:
             sent.restart()
         case "token":
             if text := sent.feed(str(emission.data["text"])):
-                return [_chunk(job, {"content": text})]
+                return [_chunk(asked, {"content": text})]
         case "answer":
             answer = answer_of(job, emission.data)
             rest = sent.finish(answer.text)
-            out = [_chunk(job, {"content": rest})] if rest else []
+            out = [_chunk(asked, {"content": rest})] if rest else []
             marks = msgspec.to_builtins(annotations(sent.text, answer.citations))
             last = {"annotations": marks} if marks else {}
-            out.append(_chunk(job, last, finish="stop", freshet=receipt_of(job, answer, ignored, passages=False)))
-            if usage:
-                out.append(_chunk(job, None, usage=usage_of(job, answer)))
+            out.append(_chunk(asked, last, finish="stop", freshet=receipt_of(job, answer, ignored, passages=False)))
+            if asked.usage:
+                out.append(_chunk(asked, None, usage=usage_of(job, answer)))
             return out
     return []
 
 
-def whole(job: Job, ignored: list[str]) -> Completion:
+def whole(asked: Asked) -> Completion:
     """A finished job as one completion; its error becomes a problem."""
+    job = asked.job
     final = job.final
     if final is None:
         raise Problem("unavailable", f"the gateway stops; the answer will be at /v1/queries/{job.id}", retry_after=1)
@@ -198,9 +216,10 @@ def whole(job: Job, ignored: list[str]) -> Completion:
     return Completion(
         id=_id(job),
         created=job.accepted_at // 1000,
+        model=asked.model,
         choices=[Choice(message=message)],
         usage=usage_of(job, answer),
-        freshet=receipt_of(job, answer, ignored, passages=True),
+        freshet=receipt_of(job, answer, asked.ignored, passages=True),
     )
 
 
@@ -215,7 +234,8 @@ def answer_of(job: Job, data: Mapping[str, Any]) -> Answer:
 def receipt_of(job: Job, answer: Answer, ignored: list[str], *, passages: bool) -> Receipt:
     """All that the answer says of itself."""
     same = {name: getattr(answer, name) for name in Receipt.__struct_fields__ if hasattr(answer, name)}
-    return Receipt(job_id=job.id, passages=_passages(job) if passages else [], ignored=ignored, **same)
+    shown = _passages(job) if passages else []
+    return Receipt(job_id=job.id, passages=shown, ignored=ignored, usage_estimated=answer.usage is None, **same)
 
 
 def annotations(text: str, citations: Sequence[Citation]) -> list[Annotation]:
@@ -233,9 +253,11 @@ def annotations(text: str, citations: Sequence[Citation]) -> list[Annotation]:
 
 
 def usage_of(job: Job, answer: Answer) -> Usage:
-    """About how many tokens the passages and the answer have."""
+    """What the answer took, or about how many tokens its passages and its text have."""
     prompt = sum(_tokens(passage.text) for passage in _passages(job))
     written = _tokens(answer.text)
+    if answer.usage is not None:
+        prompt, written = answer.usage.input_tokens, answer.usage.output_tokens
     return Usage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)
 
 
@@ -251,9 +273,10 @@ def _id(job: Job) -> str:
     return f"chatcmpl-{job.id}"
 
 
-def _chunk(job: Job, delta: dict[str, Any] | None, *, finish: str | None = None, **more: Any) -> bytes:
+def _chunk(asked: Asked, delta: dict[str, Any] | None, *, finish: str | None = None, **more: Any) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
-    head = {"id": _id(job), "object": "chat.completion.chunk", "created": job.accepted_at // 1000, "model": MODEL}
+    created = asked.job.accepted_at // 1000
+    head = {"id": _id(asked.job), "object": "chat.completion.chunk", "created": created, "model": asked.model}
     return _data({**head, "choices": choices, **more})
 
 

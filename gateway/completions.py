@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`: a question in OpenAI's shape, answered from the documents like any other."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 from gateway.attempts import Emission
 from gateway.bodies import JSON, check_parameters, content_type, decode_json, read_body
 from gateway.caller import Callers
-from gateway.chunks import Completion, follow, whole
-from gateway.conversation import MODEL, ChatBody, check_model, question_of, without_effect
+from gateway.chunks import Asked, Completion, follow, whole
+from gateway.conversation import ChatBody, models_of, question_of, version_of, without_effect
 from gateway.documents import json_response
+from gateway.idempotency import PARAMETER, key_of
 from gateway.jobs import Job
+from gateway.leaving import Leaving, unless_gone
 from gateway.openai_errors import ERRORS, handlers
 from gateway.openapi import Doc
 from gateway.queries import failed
@@ -29,9 +32,10 @@ Item = tuple[int | None, Emission] | None
 
 
 def make_completion_route(
-    settings: Settings, questions: Questions, callers: Callers, hide: Callable[[str], str]
+    settings: Settings, questions: Questions, callers: Callers, leaving: Leaving, hide: Callable[[str], str]
 ) -> HTTPRouteHandler:
     """Build the route."""
+    names = models_of(settings)
 
     @post(
         "/v1/chat/completions",
@@ -42,7 +46,8 @@ def make_completion_route(
                 scope="read",
                 gives={200: {JSON: Completion, "text/event-stream": None}},
                 takes={JSON: ChatBody},
-                problems=PROBLEMS,
+                parameters=(PARAMETER,),
+                problems=(*PROBLEMS, "conflict", "gone"),
                 errors=ERRORS,
             )
         },
@@ -50,20 +55,34 @@ def make_completion_route(
     async def complete(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answer the last message of a conversation, in the shape of OpenAI's chat completions.
 
-        Citations are `url_citation` annotations where a document has an address; `freshet` holds the rest.
+        Citations are `url_citation` annotations where a document has an address; `freshet` holds the rest. A client
+        that leaves cancels the job, unless it has given it an `Idempotency-Key` to come back with.
         """
         caller = callers.of(request)
         content_type(request, (JSON,))
         check_parameters(request)
         body = decode_json(await read_body(request, BODY_BYTES, "a conversation"), ChatBody)
-        check_model(body.model, MODEL)
+        version = version_of(body.model, names)
         question, ignored = question_of(body, settings), without_effect(body)
-        job, _ = await questions.take(caller, question, "answer")
-        if not body.stream:
-            await job.finished(job.seconds_left() + 1)
-            return json_response(whole(job, ignored), 200)
+        if version is not None:
+            question.model = version
+        key, trace = key_of(request), caller.traceparent
+        keep = key is not None  # who has a key may come back
+        job, _ = await questions.take(caller, question, "answer", key=key)
         usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventStream(follow(job, await begun(job), usage=usage, ignored=ignored))
+        asked = Asked(job, body.model, ignored, usage)
+        if not body.stream:
+            await unless_gone(request.receive, leaving.finished(job, trace, keep=keep))
+            return json_response(whole(asked), 200)
+        story = await unless_gone(request.receive, _begun(job, trace, keep=keep))
+        return EventStream(leaving.streamed(job, trace, follow(asked, story), keep=keep))
+
+    async def _begun(job: Job, trace: str | None, *, keep: bool) -> AsyncIterator[Item]:
+        try:
+            return await begun(job)
+        except asyncio.CancelledError:
+            leaving.left(job, trace, keep=keep)
+            raise
 
     return complete
 

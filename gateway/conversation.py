@@ -5,7 +5,7 @@ time, so of a long one the last turns are taken.  What cannot be done is refused
 since the server's settings decide it, is taken, and the answer lists it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -74,6 +74,7 @@ class Extras(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     rerank: bool = True
     explain: bool = False
     cache: bool = True
+    model: str | None = None
     filter: Filter = {}
     at_least: list[str] = []
     timeout: float | None = None
@@ -121,12 +122,17 @@ class ChatBody(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_
     prompt_cache_retention: Any = None
 
 
-def check_model(name: str, known: str) -> None:
-    """404 for another one."""
-    if name != known:
-        raise Problem(
-            "not-found", errors=[FieldError(f"there is no model {name[:80]!r}: use {known}", pointer="/model")]
-        )
+def models_of(settings: Settings) -> dict[str, str | None]:
+    """Names that answer, and the version of the language model that each stands for; one leaves the choice to us."""
+    return {MODEL: None, **{f"{MODEL}/{each.name}": each.name for each in settings.llm.versions}}
+
+
+def version_of(name: str, known: Mapping[str, str | None]) -> str | None:
+    """The version that a model's name stands for; 404 for a name that is none."""
+    if name not in known:
+        said = f"there is no model {name[:80]!r}: use {' or '.join(known)}"
+        raise Problem("not-found", errors=[FieldError(said, pointer="/model")])
+    return known[name]
 
 
 def question_of(body: ChatBody, settings: Settings) -> QuestionBody:

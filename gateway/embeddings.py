@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from gateway.bodies import JSON, check_parameters, content_type, decode_json, pointer, read_body
 from gateway.caller import Callers
 from gateway.completions import PROBLEMS
-from gateway.conversation import MODEL, check_model
+from gateway.conversation import models_of, version_of
 from gateway.documents import json_response
 from gateway.jobs import Job
 from gateway.openai_errors import ERRORS, handlers
@@ -144,7 +144,7 @@ def make_embedding_routes(
     respond = handlers(hide)
     since = int(time.time())
     body_limit = 64 * 1024 + 6 * settings.queries.embed_chars  # a character may be escaped as six
-    models = {name: Model(id=name, created=since) for name in (MODEL, EMBEDDER)}
+    models = {name: Model(id=name, created=since) for name in (*models_of(settings), EMBEDDER)}
 
     @post(
         "/v1/embeddings",
@@ -162,7 +162,7 @@ def make_embedding_routes(
         content_type(request, (JSON,))
         check_parameters(request)
         body = decode_json(await read_body(request, body_limit, "a list of texts"), EmbedBody)
-        check_model(body.model, EMBEDDER)
+        version_of(body.model, {EMBEDDER: None})
         texts = texts_of(body, settings.queries)
         work = QuestionBody(
             question="", priority="batch" if len(texts) > FEW else "interactive", timeout=settings.queries.deadline
@@ -183,7 +183,7 @@ def make_embedding_routes(
         return json_response(Models(data=list(models.values())), 200)
 
     @get(
-        "/v1/models/{model:str}",
+        "/v1/models/{model:path}",
         exception_handlers=respond,
         opt={
             "doc": Doc(
@@ -199,6 +199,7 @@ def make_embedding_routes(
         """Tell whether there is a model of this name."""
         callers.of(request)
         check_parameters(request)
+        model = model.removeprefix("/")  # a version's name may have slashes
         if model not in models:
             names = " and ".join(models)
             raise Problem("not-found", errors=[FieldError(f"there are {names}", parameter="model")])

@@ -5,6 +5,7 @@ silent.  The same API keys as for all else.  Without keys only requests to this 
 a browser could otherwise reach a gateway on loopback through a name of its own (DNS rebinding).
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from mcp_types import Tool as ToolDescription
 
 from gateway.bodies import JSON, content_type, locate, read_body
 from gateway.caller import Caller, Callers
+from gateway.leaving import unless_gone
 from gateway.openapi import VERSION, Doc
 from gateway.problems import Problem, log_bug, problem_of
 from gateway.tools import Tool, Tools
@@ -82,11 +84,12 @@ class McpDoor:
             async def again() -> Any:
                 nonlocal told
                 if told:
-                    return await receive()
+                    await asyncio.Event().wait()  # whoever leaves is noticed below
                 told = True
                 return {"type": "http.request", "body": body, "more_body": False}
 
-            await self._sessions.handle_request(scope, again, send)  # type: ignore[arg-type]
+            handled = self._sessions.handle_request(scope, again, send)  # type: ignore[arg-type]
+            await unless_gone(receive, handled)
 
         return serve
 

@@ -186,7 +186,10 @@ class MemoryLog:
 
     async def queue_lengths(self) -> dict[str, int]:
         """Everything published, as nobody commits here."""
-        return {QUERIES.readers[0]: sum(1 for record in self.published if record.topic is QUERIES)}
+        return {
+            spec.readers[0]: sum(1 for record in self.published if record.topic is spec)
+            for spec in (QUERIES, documents_of(self.storage.epochs.known[-1].number))
+        }
 
     async def checks(self) -> dict[str, str | None]:
         """Well, unless told otherwise."""

@@ -3,27 +3,36 @@
 The same jobs, permits, tenants and principals as everywhere else; a tool is another way to ask.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from connectors.errors import ConnectorError
 from connectors.ports import ManifestStore
 from gateway.caller import Caller
 from gateway.chunks import answer_of
 from gateway.documents import status_of
 from gateway.jobs import Job
+from gateway.leaving import Leaving
 from gateway.originals import Originals
 from gateway.payloads import DocumentStatus, Passages, QuestionBody, question_errors
+from gateway.ports import Log
 from gateway.problems import Problem, invalid
 from gateway.queries import failed, passages_of
 from gateway.questions import Questions
 from runtime.settings import Settings
 from topics.identity import DocumentRef, IdentityError, Token, Version, check_doc_id
 from topics.queries import Answer, Filter, Passage, Turn
+from topics.registry import CHUNKS, DOCUMENTS, VECTORS
 
 MAX_CHARS = 100_000  # of a document in one answer
+LAG_SECONDS = 3.0  # that a look at what waits may take
+REUSE_SECONDS = 2.0  # a look costs the broker a request for each stage
+_LANE = frozenset(stage for spec in (DOCUMENTS, CHUNKS, VECTORS) for stage in spec.readers)
 T = TypeVar("T")
 
 Tokens = Annotated[
@@ -101,9 +110,13 @@ class Reached(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Freshness(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How fresh answers are.  ``audited`` False: deletes may have been missed, and an audit has yet to find out."""
+    """How fresh answers are.  ``audited`` False: deletes may have been missed, and an audit has yet to find out.
+
+    ``waiting`` counts records of all tenants that wait for a stage on their way to be found; operators are told.
+    """
 
     audited: bool
+    waiting: dict[str, int] | None = None
     tokens: list[Reached] = []
     document: DocumentStatus | None = None
 
@@ -123,9 +136,13 @@ class Tools:
     """All tools of a gateway."""
 
     def __init__(
-        self, settings: Settings, questions: Questions, manifests: ManifestStore, originals: Originals
+        self, settings: Settings, questions: Questions, manifests: ManifestStore, log: Log, leaving: Leaving
     ) -> None:
-        self._settings, self._questions, self._manifests, self._originals = settings, questions, manifests, originals
+        self._leaving = leaving
+        self._settings, self._questions, self._manifests, self._log = settings, questions, manifests, log
+        self._originals = Originals(log)
+        self._measured = -REUSE_SECONDS
+        self._lengths: asyncio.Future[dict[str, int]] | None = None
         self.all = {
             "search": Tool(
                 title="Search the documents",
@@ -175,7 +192,7 @@ class Tools:
         if errors := question_errors(body, self._settings):
             raise Problem("invalid", errors=errors)
         job, _ = await self._questions.take(caller, body, "answer" if answered else "retrieve")
-        await job.finished(job.seconds_left() + 1)
+        await self._leaving.finished(job, caller.traceparent)
         return job
 
     async def get_document(self, caller: Caller, given: DocumentArguments) -> Read:
@@ -203,6 +220,8 @@ class Tools:
             raise Problem("invalid", errors=errors)
         tokens = [Token.parse(text) for text in given.at_least]
         found = Freshness(audited=await self._manifests.distrusted() is None)
+        if caller.key is None or "admin" in caller.key.scopes:
+            found.waiting = await self._waiting()
         if tokens:
             refused, marks = await self._manifests.refusals(tokens), await self._manifests.watermarks()
             for token in tokens:
@@ -213,6 +232,16 @@ class Tools:
         if given.doc_id is not None:
             found.document = await self._status(caller, DocumentRef(caller.tenant, _id(given.doc_id)))
         return found
+
+    async def _waiting(self) -> dict[str, int] | None:
+        if time.monotonic() - self._measured > REUSE_SECONDS:
+            self._measured, self._lengths = time.monotonic(), asyncio.ensure_future(self._log.queue_lengths())
+        try:
+            async with asyncio.timeout(LAG_SECONDS):
+                lengths = await asyncio.shield(self._lengths) if self._lengths else {}
+        except (ConnectorError, TimeoutError):  # what tokens and documents tell does not depend on it
+            return None
+        return {stage: length for stage, length in lengths.items() if stage in _LANE}
 
     async def _status(self, caller: Caller, ref: DocumentRef) -> DocumentStatus:
         manifest = (await self._manifests.read([ref]))[0]
@@ -258,6 +287,8 @@ def _freshness_shown(found: Freshness) -> str:
     if found.document is not None:
         seen = found.document
         lines.append(f"{seen.doc_id}: {seen.status}, visible version {seen.visible_version or 'none'}")
+    if found.waiting:
+        lines.append(f"Waiting: {', '.join(f'{length} for {stage}' for stage, length in found.waiting.items())}.")
     if not found.audited:
         lines.append("Deletes may have been missed: an audit is due.")
     return "\n".join(lines) or "All that is indexed is audited."

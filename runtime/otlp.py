@@ -47,6 +47,8 @@ log = logger(__name__)
 class TracedSpan(Span):
     """One of OpenTelemetry's.  One that is not sampled records nothing, and tells those below it so."""
 
+    ours = True
+
     def __init__(self, span: OtelSpan, about: Attributes) -> None:
         context = span.get_span_context()
         flags = int(context.trace_flags)

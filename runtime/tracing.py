@@ -26,6 +26,7 @@ _LOGGED = {JOB: "job_id", DOCUMENT: "document"}  # attributes that log lines hav
 class Span:
     """Of which nothing is told: it passes on the trace that it was given, and log lines name that."""
 
+    ours = False  # whether it is a link of the trace, so that what comes of the work is below it
     recording = False
 
     def __init__(self, traceparent: str | None = None, about: Attributes = NOTHING) -> None:

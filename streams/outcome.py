@@ -43,7 +43,7 @@ class Record:
     @property
     def within_span(self) -> "Record":
         """As a stage gets it: what it passes on of the trace names the span that it is in."""
-        trace = self.span.traceparent
+        trace = self.span.traceparent if self.span.ours else None
         return replace(self, headers={**self.headers, TRACEPARENT: trace.encode()}) if trace else self
 
 

@@ -186,7 +186,7 @@ class Runner:
                     await task
 
     async def _process(self, record: Record) -> None:
-        record = self._spans.begin_alone(record)
+        [record] = self._spans.begin([record])
         await self._settle([record], await self._outcomes([record]))
 
     async def _outcomes(self, records: list[Record]) -> Sequence[Outcome]:
@@ -258,7 +258,7 @@ class Runner:
     async def _step(self, records: list[Record]) -> Sequence[Outcome]:
         if self._again and self._stage.deferrals and await self._stage.deferrals.overtaken(records[0]):
             return [Drop("superseded")]
-        with tracing.inside(records[0].span if len(records) == 1 else tracing.NO_SPAN):
+        with tracing.inside(self._spans.around(records)):
             given = [record.within_span for record in records]
             if self._stage.record_step is not None:
                 return [await self._stage.record_step(given[0])]

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from runtime import tracing
 from streams.outcome import Defer, Drop, Emit, Outcome, Output, Record, Refuse, Stage
-from topics.headers import JOB, TENANT, TOKEN, TRACEPARENT
+from topics.headers import EVENT, JOB, TENANT, TOKEN, TRACEPARENT
 from topics.identity import DEFAULT_TENANT
+from topics.queries import FINAL
 from topics.registry import CHUNKS, DOCUMENTS, INDEX_EVENTS, VECTORS
 from topics.spec import TopicSpec
 
 OLD = 3600.0  # seconds: work on an older record, as a replay brings it, is a trace of its own with a link to that one
+_ENDS = tuple(kind.encode() for kind in FINAL)
 _ENCODED = {CHUNKS.name, VECTORS.name, INDEX_EVENTS.name}  # their keys are percent-encoded paths, a part's behind #
 
 
@@ -31,19 +33,18 @@ class Spans:
         """The records, each with a span where anything is traced."""
         if not tracing.on():
             return records
-        return [self._begun(record, len(records)) for record in records]
+        return [record if _in_between(record) else self._begun(record, len(records)) for record in records]
 
-    def begin_alone(self, record: Record) -> Record:
-        """One record; untraced it is named in log lines all the same."""
-        if tracing.on():
-            return self._begun(record, 1)
-        return replace(record, span=tracing.Span(_context(record), about(record, self._stage.reads)))
+    def around(self, records: Sequence[Record]) -> tracing.Span:
+        """What the stage's work on them is within: what it logs of one alone names it, traced or not."""
+        if len(records) != 1:
+            return tracing.NO_SPAN
+        return records[0].span if records[0].span.ours else _Untraced(records[0], self._stage.reads)
 
     def logged(self, record: Record) -> dict[str, Any]:
         """What log lines about a record say of it."""
-        if record.span is tracing.NO_SPAN:
-            return tracing.Span(_context(record), about(record, self._stage.reads)).logged()
-        return record.span.logged()
+        span = _Untraced(record, self._stage.reads) if record.span is tracing.NO_SPAN else record.span
+        return span.logged()
 
     def end(self, record: Record, outcome: Outcome) -> None:
         """All that came of it is written."""
@@ -96,6 +97,17 @@ class Spans:
         return found
 
 
+class _Untraced(tracing.Span):
+    """Of a record, where nothing is traced: known to log lines, and worked out when there is one."""
+
+    def __init__(self, record: Record, reads: TopicSpec) -> None:
+        super().__init__()
+        self._record, self._reads = record, reads
+
+    def logged(self) -> dict[str, tracing.Value]:
+        return tracing.Span(_context(self._record), about(self._record, self._reads)).logged()
+
+
 def about(record: Record, reads: TopicSpec) -> tracing.Attributes:
     """The job or the document that a record of ``reads`` is about, from headers and key alone."""
     if JOB in record.headers:
@@ -111,7 +123,7 @@ def about(record: Record, reads: TopicSpec) -> tracing.Attributes:
 
 def traced(record: Record, outputs: Sequence[Output]) -> Sequence[Output]:
     """Outputs of a record, those too that pass nothing on of it."""
-    trace = record.span.traceparent
+    trace = record.span.traceparent if record.span.ours else None
     if not trace:
         return outputs
     return [
@@ -120,6 +132,11 @@ def traced(record: Record, outputs: Sequence[Output]) -> Sequence[Output]:
         else replace(output, headers={**output.headers, TRACEPARENT: trace.encode()})
         for output in outputs
     ]
+
+
+def _in_between(record: Record) -> bool:
+    """Whether it only says how far a job has come: the spans of who writes that tell it already."""
+    return record.headers.get(EVENT, _ENDS[0]) not in _ENDS
 
 
 def failed(records: Sequence[Record], reason: str) -> None:

@@ -34,6 +34,7 @@ STOP_GRACE = 15.0  # seconds; less than a supervisor's
 
 def run(name: str, settings: Settings) -> None:
     """Run a stage until SIGTERM or SIGINT."""
+    os.nice(settings.worker.nice)  # whoever is refused must learn it at once, however busy we are
     logs.configure(settings.worker.log_level, settings.secrets, stage=name, slot=settings.worker.slot)
     metrics.serve(settings.worker.metrics_host, settings.worker.metrics_port)
     prefix = settings.kafka.prefix

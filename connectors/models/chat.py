@@ -124,6 +124,22 @@ class Chat(ABC):
         except self.sdk.troubles as error:
             raise translate(error, self.sdk, self.name) from error
 
+    async def complete(self, system: str, user: str, max_tokens: int, seconds: float) -> str:
+        """A short answer to any prompt, whole."""
+        said = list[str]()
+        try:
+            async with asyncio.timeout(seconds):
+                events = await self._send(system, user, max_tokens)
+                async with events:
+                    async for event in events:
+                        piece = self._read(event)
+                        said.append(piece.text)
+                        if piece.finished:
+                            return "".join(said)
+            raise Transient("endpoint broke the stream off", reason="cut")
+        except self.sdk.troubles as error:
+            raise translate(error, self.sdk, self.name) from error
+
     async def probe(self, seconds: float) -> None:
         """Ask for one token."""
         try:

@@ -50,14 +50,7 @@ class OpenAIModel(Chat):
         self._limit = "max_tokens"  # OpenAI's later models know it by another name
 
     async def open(self) -> None:
-        # A transport of our own: with httpx's, HTTP_PROXY of the environment would see questions and passages.
-        http = openai.DefaultAsyncHttpxClient(
-            transport=httpx.AsyncHTTPTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
-        )
-        self._client = openai.AsyncOpenAI(
-            base_url=self._endpoint.address, api_key=self._endpoint.key or "none", max_retries=0, http_client=http
-        )
-        self._client.organization = self._client.project = None  # the environment's are for another endpoint
+        self._client = client_of(self._endpoint.address, self._endpoint.key)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -106,3 +99,13 @@ class OpenAIModel(Chat):
     def _opened(self) -> openai.AsyncOpenAI:
         assert self._client is not None, "open first"
         return self._client
+
+
+def client_of(address: str, key: str | None) -> openai.AsyncOpenAI:
+    """A client that goes where it is told and nowhere else."""
+    # A transport of our own: with httpx's, HTTP_PROXY of the environment would see questions and passages.
+    transport = httpx.AsyncHTTPTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
+    http = openai.DefaultAsyncHttpxClient(transport=transport)
+    client = openai.AsyncOpenAI(base_url=address, api_key=key or "none", max_retries=0, http_client=http)
+    client.organization = client.project = None  # the environment's are for another endpoint
+    return client

@@ -55,6 +55,9 @@ class Worker(Branch):
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 means none.")
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics.")
+    nice: int = Field(
+        5, ge=0, le=19, description="How far a worker gives way to gateways and servers on the same machine (nice)."
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
 
 

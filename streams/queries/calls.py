@@ -28,8 +28,10 @@ def model_call(model: str, attempt: int, provider: str) -> Iterator[None]:
             raise
 
 
-def used(usage: Usage | None) -> None:
-    """What the call that is under way took."""
+def used(usage: Usage | None, silence: float | None) -> None:
+    """What the call that is under way took; ``silence`` are the seconds to its first piece of text."""
+    if silence is not None:
+        tracing.current().set({"gen_ai.response.time_to_first_chunk": silence})
     if usage is not None:
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         tracing.current().set({f"gen_ai.usage.{kind}": count for kind, count in tokens.items()})

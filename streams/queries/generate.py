@@ -66,14 +66,28 @@ class Generate:
             return Emit([Teller(hop, "generate", self._clock).error("invalid", str(error))])
         metrics.queue_wait.labels("generate").observe(max(0.0, self._clock.now() - record.timestamp / 1000))
         passages = [p for p in retrieval.passages if self._answers(p)]
+        if not passages:
+            return await self._nothing(hop, retrieval, rungs[0].name)
         cache = self._cache
-        if cache is None or not (retrieval.cache and passages) or retrieval.degraded or len(rungs) == 1:
+        if cache is None or not retrieval.cache or retrieval.degraded or len(rungs) == 1:
             return await self._write(hop, retrieval, passages, rungs, None)
         key = cache.key(retrieval, hop, passages, rungs[0].name)
         async with cache.turn(key, hop.remaining(self._clock.now()) / 2):
             if not hop.expired(self._clock.now()) and (text := await cache.find(key)) is not None:
                 return await self._again(text, hop, retrieval, passages, rungs[0].name)
             return await self._write(hop, retrieval, passages, rungs, key)
+
+    async def _nothing(self, hop: Hop, retrieval: Retrieval, model: str) -> Outcome:
+        """There is nothing to ask a model about."""
+        teller = Teller(hop, "generate", self._clock)
+        if hop.expired(self._clock.now()):
+            return _expired(teller)
+        told = teller.event("generating", {"model": model}), teller.event("token", {"text": NOT_FOUND})
+        await self._publish(told)
+        retrieval.timings["generate"] = 0.0
+        metrics.answers_total.labels("not-found").inc()
+        answer = self._answer(Written(NOT_FOUND, []), retrieval, model, retrieval.degraded)
+        return Emit([teller.event("answer", msgspec.to_builtins(answer))])
 
     async def _again(self, text: str, hop: Hop, retrieval: Retrieval, passages: list[Passage], model: str) -> Outcome:
         """A kept answer, streamed like one that is being written."""
@@ -97,9 +111,7 @@ class Generate:
             async for attempt in tries:
                 teller, model = Teller(hop, "generate", self._clock), attempt.model.name
                 if hop.expired(self._clock.now()):
-                    metrics.not_begun.labels("model").inc()
-                    metrics.answers_total.labels("expired").inc()
-                    return Emit([teller.error("expired", "the deadline passed before an answer was there")])
+                    return _expired(teller)
                 await self._publish([teller.event("generating", {"model": model})])
                 try:
                     with model_call(model, attempt.number, attempt.rung.provider):
@@ -110,7 +122,7 @@ class Generate:
                 attempt.passed()
                 retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
                 metrics.generation_latency_ms.observe(retrieval.timings["generate"])
-                metrics.answers_total.labels("answered" if passages else "not-found").inc()
+                metrics.answers_total.labels("answered").inc()
                 degraded = [*retrieval.degraded, *climb.failed]
                 if dropped := len(passages) - len(written.passages):
                     metrics.degraded_total.labels("passages-dropped").inc()
@@ -133,9 +145,6 @@ class Generate:
     ) -> Written:
         """Pass tokens on as they come, several in a record when they come fast."""
         written = Written(NOT_FOUND, passages, attempt.place)
-        if not passages:
-            await self._publish([teller.event("token", {"text": NOT_FOUND})])
-            return written
         asked, first, sent, pending = time.perf_counter(), 0.0, 0.0, ""
         cited = Cited(len(passages))
         seconds = attempt.ends - self._clock.now()
@@ -158,8 +167,8 @@ class Generate:
         if pending:
             await self._publish([teller.event("token", {"text": pending})])
         written.text = cited.text or NOT_FOUND
-        used(written.usage)
         silence = first - asked if first else None
+        used(written.usage, silence)
         attempt.rung.figures.wrote(written.usage, silence, time.perf_counter() - asked, cited)
         return written
 
@@ -187,6 +196,13 @@ class Generate:
             standalone=retrieval.standalone,
             timings=retrieval.timings | {"total": round(now * 1000 - retrieval.asked_at, 2)},
         )
+
+
+def _expired(teller: Teller) -> Emit:
+    """The end of a job that came too late."""
+    metrics.not_begun.labels("model").inc()
+    metrics.answers_total.labels("expired").inc()
+    return Emit([teller.error("expired", "the deadline passed before an answer was there")])
 
 
 async def _next(deltas: AsyncGenerator[Delta, None], seconds: float | None) -> Delta | None:

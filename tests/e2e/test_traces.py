@@ -47,7 +47,9 @@ def doc_id() -> str:
 def test_a_document_is_one_trace(system: System, traces: Collector, doc_id: str) -> None:
     """From the gateway to the instant at which it is visible: one tree, one process after another."""
     status = system.put(doc_id, "The weir at Aldermoor was closed in the spring for its new gates.")
-    spans = spans_of(traces, f"default/{doc_id}", has("freshet.publish", "freshet.index"))
+    spans = spans_of(
+        traces, f"default/{doc_id}", has(*(f"freshet.{hop}" for hop in ("publish", "chunk", "embed", "index")))
+    )
     assert outline(spans, trace(spans)) == ["freshet.publish", *("  " + line for line in DOCUMENT)]
     named = {span.name: span for span in spans}
     services = [named[f"freshet.{name}"].service for name in ("publish", "chunk", "embed", "index")]
@@ -72,10 +74,7 @@ def test_two_versions_are_two_traces(system: System, traces: Collector, doc_id: 
         producer.flush(10)
         system.wait(doc_id, f"1.{places[-1].partition()}.{places[-1].offset()}")
 
-    def three(spans: list[Told]) -> bool:
-        return sum(span.name == "freshet.index" for span in spans) == 3
-
-    spans = spans_of(traces, f"default/{doc_id}", three)
+    spans = spans_of(traces, f"default/{doc_id}", lambda found: len(found) == 10)
     outlines = [outline(spans, found) for found in {span.trace for span in spans}]
     assert sorted(map(len, outlines)) == [3, 3, 4] and outlines.count(DOCUMENT) == 2
     assert sum("messaging.kafka.message.tombstone" in span.attributes for span in spans) == 3
@@ -90,8 +89,8 @@ def test_a_question_is_one_trace(system: System, traces: Collector, doc_id: str)
         headers={"Prefer": "wait=30", "traceparent": f"00-{caller}-01"},
     )  # fmt: skip
     assert response.status_code == 200, response.text
-    job = response.json()["job_id"]
-    spans = spans_of(traces, job, has("freshet.ask", "freshet.retrieve", "freshet.generate", "freshet.reply"))
+    job, hops = response.json()["job_id"], ["ask", "retrieve", "generate", "reply", "deliver"]
+    spans = spans_of(traces, job, has(*(f"freshet.{hop}" for hop in hops)))
     assert trace(spans) == caller[:32]
     named = {span.name: span for span in spans}
     lines = [
@@ -99,10 +98,10 @@ def test_a_question_is_one_trace(system: System, traces: Collector, doc_id: str)
     ]
     assert lines == ["freshet.ask", "  freshet.retrieve", "    freshet.generate", "      freshet.reply"]
     assert named["freshet.ask"].parent == caller[33:]
-    hops = ["ask", "retrieve", "generate", "reply"]
     assert {named[f"freshet.{hop}"].attributes["freshet.job"] for hop in hops} == {job}
     services = [named[f"freshet.{hop}"].service.removeprefix("freshet-") for hop in hops]
-    assert services == ["gateway", "retrieve", "generate", "gateway"]
+    assert services == ["gateway", "retrieve", "generate", "gateway", "deliver"]
+    assert named["freshet.deliver"].parent == named["freshet.generate"].id == named["freshet.reply"].parent
     assert {
         named[name].parent for name in ("freshet.cache", "freshet.search", "freshet.encode", "freshet.keyword")
     } == {named["freshet.retrieve"].id}

@@ -198,7 +198,7 @@ async def test_the_second_endpoint_answers_and_says_which_rung_it_is() -> None:
 
 async def test_an_endpoint_that_asked_for_a_pause_is_not_asked_before() -> None:
     """By no question: where another endpoint can answer, that one does; where none can, the pause is waited for."""
-    lanes = await rig(first := Away(Overloaded("busy", retry_after=30), name="first"), Away(name="second"))
+    lanes = await rig(first := Away(Overloaded("busy", retry_after=4), name="first"), Away(name="second"))
     assert (await lanes.ask(QUESTION))[-1].data["degraded"] == ["model-0:overloaded"]
     for _ in range(3):
         assert (await lanes.ask(QUESTION))[-1].data["model"] == "second"
@@ -243,6 +243,17 @@ async def test_what_is_streamed_is_what_the_answer_says() -> None:
     assert metrics.citations.labels("scripted", "removed")._value.get() - before == 2
     assert answer["usage"] == {"input_tokens": 70, "output_tokens": 12}
     assert 0 <= answer["timings"]["time_to_first_token_ms"] <= answer["timings"]["generate"]
+
+
+async def test_where_nothing_was_found_no_model_is_asked() -> None:
+    """Nor counted, nor is it said that one was away; what is streamed says so too."""
+    lanes = await rig(model := Away(*down(9)))
+    for _ in range(3):
+        events = await lanes.ask("Who sings?")
+        assert (events[-1].data["found"], events[-1].data["model"]) == (False, "scripted")
+        assert "degraded" not in events[-1].data
+        assert [e.data["text"] for e in events if e.type == "token"] == [events[-1].data["text"]]
+    assert not model.given and not lanes.generate._versions.rungs[0].figures.take()
 
 
 async def test_a_question_may_name_its_model() -> None:

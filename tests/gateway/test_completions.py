@@ -12,11 +12,13 @@ import pytest
 from msgspec.structs import replace
 
 from connectors.errors import Transient
+from connectors.memory.manifests import MemoryManifests
+from gateway.app import create_app
 from gateway.chunks import Restarted, Sent
 from gateway.conversation import ChatBody, Message, latest, question_of
 from gateway.memory_log import MemoryLog
 from runtime.settings import Queries, Settings
-from tests.gateway.builders import asked, event, token, whole_story
+from tests.gateway.builders import asked, door_settings, event, serving, token, whole_story
 from topics.queries import AnswerEvent, Question, Turn
 
 PASSAGE = {"doc_id": "a/b", "version": "1.1", "chunk_id": "c", "text": "All is well.", "score": 0.9, "published_at": 1}
@@ -99,8 +101,31 @@ async def test_a_whole_answer(openai_client: openai.AsyncOpenAI, log: MemoryLog)
     assert found.usage is not None and found.usage.total_tokens == 3 + 4
     extra = (found.model_extra or {})["freshet"]
     assert extra["degraded"] == ["vector-timeout"] and extra["documents"] == {"a/b": "1.1"}
-    assert extra["passages"][0]["doc_id"] == "a/b" and extra["ignored"] == ["temperature"]
+    assert extra["passages"][0]["doc_id"] == "a/b" and extra["ignored"] == ["temperature"] and extra["usage_estimated"]
     assert found.id == f"chatcmpl-{extra['job_id']}" and came[0].question == "How is it?" and not came[0].history
+
+
+async def test_tokens_that_were_counted(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:
+    """Where the model's endpoint counts them they are told; otherwise that they are a guess."""
+    counted = {**ANSWER, "usage": {"input_tokens": 120, "output_tokens": 7}, "rung": 1}
+    async with worker(log, lambda job: told(job, answer=counted)):
+        found = await openai_client.chat.completions.create(**ASK)
+    assert found.usage is not None and (found.usage.prompt_tokens, found.usage.total_tokens) == (120, 127)
+    extra = (found.model_extra or {})["freshet"]
+    assert "usage_estimated" not in extra and extra["rung"] == 1
+
+
+async def test_a_version_of_the_language_model(log: MemoryLog, manifests: MemoryManifests) -> None:
+    """Each has a name of its own, which is listed, and asks for that one."""
+    settings = door_settings(
+        LLM_ENDPOINTS='[[endpoints]]\nname = "org/tiny"\nurl = "http://127.0.0.1:9/v1"\nmodel = "t"'
+    )
+    async with serving(create_app(settings, manifests, log)) as http, worker(log, whole_story) as came:
+        client = openai.AsyncOpenAI(base_url="http://door/v1", api_key="none", http_client=http, max_retries=0)
+        assert [m.id async for m in client.models.list()] == ["freshet", "freshet/org/tiny", "freshet-embedding"]
+        assert (await client.models.retrieve("freshet/org/tiny")).id == "freshet/org/tiny"
+        found = await client.chat.completions.create(**{**ASK, "model": "freshet/org/tiny"})
+    assert found.model == "freshet/org/tiny" and came[0].model == "org/tiny"
 
 
 async def test_a_streamed_answer(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:
@@ -205,6 +230,9 @@ async def test_failure_before_the_first_word_is_a_status(openai_client: openai.A
         with pytest.raises(openai.APIError, match="too late") as ended:
             await streamed(openai_client)
     assert ended.value.code == "expired"
+    async with worker(log, lambda job: told(job, "All", answer={"text": 5})):
+        with pytest.raises(openai.APIError, match="cannot be read"):
+            await streamed(openai_client)
 
 
 async def test_the_history_is_what_was_said_before(openai_client: openai.AsyncOpenAI, log: MemoryLog) -> None:

@@ -178,8 +178,10 @@ async def test_freshness_tells_of_tokens(app: Gateway, client: httpx.AsyncClient
     await manifests.refuse(refused, seen)
     await manifests.distrust("away too long")
     async with connected(app) as mcp:
+        await client.put("/v1/documents/a", content=b"x", headers={"Content-Type": "text/plain"})
         found = await mcp.call_tool("freshness", {"at_least": ["1.0.5", "1.0.6", "1.0.3"]})
     assert [each["status"] for each in found.structured_content["tokens"]] == ["visible", "pending", "rejected"]
+    assert found.structured_content["waiting"] == {"chunk": 1} and "1 for chunk" in words(found)
     assert found.structured_content["audited"] is False and "an audit is due" in words(found)
 
 
@@ -232,6 +234,7 @@ async def test_keys_let_in(tmp_path: Path, manifests: MemoryManifests, log: Memo
         assert (await http.post("/mcp", json=RPC, headers={**HEADERS, **shown})).status_code == 200
         async with connected(app, **shown) as mcp, worker(log, retrieval):
             await mcp.call_tool("search", {"query": "q", "at_least": []})
+            assert "waiting" not in (await mcp.call_tool("freshness", {})).structured_content
     hop, _ = asked(log.published[0])
     assert (hop.tenant, hop.principals) == ("acme", ["ann"])
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from connectors.errors import Permanent, Transient, Unclear
 from connectors.memory.deliveries import MemoryDeliveries
+from connectors.ports import Delta
 from runtime.clock import SystemClock
 from streams.documents.changes import identify
 from streams.documents.deferrals import InTheState
@@ -25,7 +26,7 @@ from topics import registry
 from topics.codec import encode
 from topics.headers import TRACEPARENT, Hop
 from topics.identity import mint_job_id
-from topics.queries import Question
+from topics.queries import Passage, Question, Usage
 from topics.retry import Retry
 
 CALLER = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -117,7 +118,7 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     way = Way()
     await way.document("valves")
     await way.run("chunk", "embed", "index")
-    way.lanes.writes(Scripted(), alone=True)
+    way.lanes.writes(Counted(), alone=True)
     job = await way.question()
     await way.run("retrieve", "generate")
     spans = [span for span in memory.told() if span.trace == "a" * 32]
@@ -134,6 +135,8 @@ async def test_a_question_is_one_trace(memory: InMemory) -> None:
     assert named["freshet.retrieve"].attributes["freshet.passages"] == 1
     call = named["chat scripted"].attributes
     assert (call["gen_ai.operation.name"], call["gen_ai.request.model"]) == ("chat", "scripted")
+    assert call["gen_ai.provider.name"] == "openai" and call["gen_ai.response.time_to_first_chunk"] > 0
+    assert (call["gen_ai.usage.input_tokens"], call["gen_ai.usage.output_tokens"]) == (7, 3)
     answers = way.lanes.log[registry.ANSWERS.name]
     begun = {"retrieve": named["freshet.retrieve"], "generate": named["freshet.generate"]}
     stages = [(b'"retrieve"' in (record.value or b"") and "retrieve") or "generate" for record in answers]
@@ -194,6 +197,15 @@ async def test_a_failing_model_is_told(memory: InMemory) -> None:
     assert "gen_ai.operation.name" not in quote.attributes
 
 
+class Counted(Scripted):
+    """A model that says at its end what it took."""
+
+    async def stream(self, question: str, passages: Sequence[Passage], seconds: float) -> AsyncGenerator[Delta, None]:
+        async for delta in super().stream(question, passages, seconds):
+            yield delta
+        yield Delta("", usage=Usage(input_tokens=7, output_tokens=3))
+
+
 class Failing:
     """A stage that fails as it is told, then passes."""
 
@@ -216,6 +228,22 @@ def part(headers: dict[str, bytes] | None = None, age: float = 0.0, **more: Any)
     given = {"freshet-token": b"1.0.7", TRACEPARENT: CALLER.encode()} if headers is None else headers
     at = int((time.time() - age) * 1000)
     return replace(Record("t.vectors.g1", 0, 7, b"default/a#0", b"{}", given, at), **more)
+
+
+async def test_of_a_job_only_its_end_is_delivered_in_a_span(memory: InMemory) -> None:
+    """The lane that keeps jobs has one span for a question, below the one that ended it, however many events came."""
+    way = Way()
+    await way.document("valves")
+    await way.run("chunk", "embed", "index")
+    await way.question()
+    await way.run("retrieve", "generate")
+    answers = way.lanes.log[registry.ANSWERS.name]
+    assert len(answers) > 4
+    stage = replace(Failing().stage(batch=8, linger=0.01), name="deliver", reads=registry.ANSWERS)
+    await run_dry(Runner(stage, way.lanes.publish, MemoryDeliveries(), 4), answers)
+    (delivered,), (generate,) = memory.named("freshet.deliver"), memory.named("freshet.generate")
+    assert delivered.parent == generate.id
+    assert delivered.attributes["freshet.job"] == generate.attributes["freshet.job"]
 
 
 async def test_retries_are_events(memory: InMemory) -> None:
@@ -318,3 +346,19 @@ async def test_log_lines_name_job_and_trace(memory: InMemory, caplog: pytest.Log
     assert lines["model failed"]["job_id"] == job and lines["model failed"]["trace_id"] == "a" * 32
     assert lines["model failed"]["span_id"] != call.id, "the try is over when it is told"
     assert lines["refused"]["document"] == "default/kind" and lines["refused"]["span_id"] == chunk.id
+
+
+async def test_untraced_log_lines_name_the_job_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """Without traces a log line names the job, and the trace that its record came with, which may be the caller's."""
+    from runtime import logs
+
+    way = Way()
+    await way.document("valves")
+    logs.configure("INFO")
+    logging.getLogger().addHandler(caplog.handler)
+    await way.run("chunk", "embed", "index")
+    way.lanes.writes(Scripted(Permanent("no", reason="key")))
+    job = await way.question()
+    await way.run("retrieve", "generate")
+    (line,) = [r.msg for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "model failed"]
+    assert (line["job_id"], line["trace_id"]) == (job, "a" * 32) and "span_id" not in line

@@ -28,6 +28,12 @@ def test_a_canary_is_asked_by_its_share() -> None:
     assert asked(with_canary(ALONE, "b", 1.0, 1), "b") == set(JOBS)
 
 
+def test_the_order_in_which_shares_are_told_does_not_matter() -> None:
+    """What one worker has read as it was written, another has from its settings."""
+    both = [LlmVersions(lead="a", shares=shares) for shares in ({"b": 0.2, "c": 0.3}, {"c": 0.3, "b": 0.2})]
+    assert asked(both[0], "b") == asked(both[1], "b") and asked(both[0], "c") == asked(both[1], "c")
+
+
 def test_promotion_and_the_way_back() -> None:
     """What is promoted leads alone; a rollback takes canaries back first, and then the promotion."""
     canary = with_canary(ALONE, "b", 0.05, 1)

@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -38,21 +39,28 @@ def served(model: Path, port: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
-    """The proxy, before a server that runs."""
-    model = tmp_path_factory.mktemp("model")
-    tiny_llama.make(model)
-    with served(model, _port_base() - 2), Faults(_port_base() - 1, _port_base() - 2) as proxy:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The addresses of two servers, started at once, since most of a start is waiting for one core."""
+    kinds, base = {"llama": tiny_llama.make, "falcon": tiny_falcon.make}, _port_base()
+    with ExitStack() as running, ThreadPoolExecutor(len(kinds)) as pool:
+        starting = {}
+        for place, (kind, make) in enumerate(kinds.items()):
+            make(model := tmp_path_factory.mktemp(kind))
+            starting[kind] = pool.submit(running.enter_context, served(model, base - 2 - place))
+        yield {kind: server.result() for kind, server in starting.items()}
+
+
+@pytest.fixture(scope="session")
+def falcon(servers: Mapping[str, str]) -> str:
+    """The address of the server that runs a Falcon."""
+    return servers["falcon"]
+
+
+@pytest.fixture(scope="session")
+def faults(servers: Mapping[str, str]) -> Iterator[Faults]:
+    """The proxy, before the server that runs a Llama."""
+    with Faults(_port_base() - 1, _port_base() - 2) as proxy:
         yield proxy
-
-
-@pytest.fixture(scope="module")
-def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that runs a Falcon."""
-    model = tmp_path_factory.mktemp("falcon")
-    tiny_falcon.make(model)
-    with served(model, _port_base() - 3) as url:
-        yield url
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def answered(system: System, times: int, **fields: str) -> Counter[str]:
     """Who wrote so many answers."""
     found: Counter[str] = Counter()
     for _ in range(times):
-        body = {"question": QUESTION, "cache": False, **fields}
+        body = {"question": QUESTION, "cache": False, "k": 1, **fields}
         job = system.http.post("/v1/queries", json=body, headers={"Prefer": "wait=20"}).json()
         assert not job["answer"].get("degraded"), job
         found[job["answer"]["model"]] += 1
