@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
     pace = ("--rate", str(options.rate), "--tokens", str(options.tokens))
     with (
         paced(int(base) + ENDPOINT, *pace) as llm,
-        own_stack("chaos", base, settings | llm) as stack,
+        own_stack("chaos", base, {**settings, **llm}) as stack,
         second_gateway(stack, int(base) + SECOND) as second,
     ):
         control = f"http://127.0.0.1:{int(base) + ENDPOINT}/control"
@@ -178,8 +178,10 @@ class Campaign:
         """All of it; how much was not as it should be."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=httpx.Timeout(30, read=DEADLINE), limits=limits) as http:
-            put = {"content": "The green valve was built in Oslo.", "headers": {"Content-Type": "text/plain"}}
-            token = (await http.put(f"{self.doors[0]}/v1/documents/valve", **put)).raise_for_status().json()["token"]
+            plain = {"Content-Type": "text/plain"}
+            text = "The green valve was built in Oslo."
+            put = await http.put(f"{self.doors[0]}/v1/documents/valve", content=text, headers=plain)
+            token = put.raise_for_status().json()["token"]
             await eventually(lambda: self._indexed(http, token))
             before = self._deliver_seconds()
             first = await self._part(http, "gateway", self.doors, restarts=False)

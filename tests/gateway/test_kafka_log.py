@@ -119,7 +119,7 @@ class TestKafkaLog(LogContract):
         checks = await opened.checks()
         assert checks["broker"] is checks["topics"] is checks["replies"] is None
         lanes = {name: reason for name, reason in checks.items() if name.startswith("lane.")}
-        stages = ("chunk", "embed", "index", "retrieve", "generate", "deliver")
+        stages = ("chunk", "embed", "index", "retrieve", "generate", "deliver", "notify")
         assert lanes == {f"lane.{stage}": "no worker" for stage in stages}
 
 
