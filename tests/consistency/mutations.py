@@ -73,8 +73,8 @@ HASTY_FLIP = edited(
     Index,
     "_apply",
     (UPSERT, "behind, written, doubted = (list(open_.values()), dict(current)), set(), set()"),
-    ("await self._finish({ref: current[ref] for ref in owed}, partitions)",
-     "await self._upsert(*behind)\nawait self._finish({ref: current[ref] for ref in owed}, partitions)"),
+    ("await self._finish({ref: current[ref] for ref in owed}, of)",
+     "await self._upsert(*behind)\nawait self._finish({ref: current[ref] for ref in owed}, of)"),
 )  # fmt: skip
 TRUSTING = edited(Index, "_upsert", ("if missing:", "if False:"))
 

@@ -97,6 +97,10 @@ def system(traces: Collector) -> Iterator[System]:
     state = state_folder(state_folder().folder / "e2e")
     if Supervisor.connect(state) is None:  # what an earlier run published would be found by this one's questions
         shutil.rmtree(state.folder, ignore_errors=True)
-    settings = {"FRESHET_OTLP_ENDPOINT": traces.endpoint}
+    settings = {
+        "FRESHET_OTLP_ENDPOINT": traces.endpoint,
+        "FRESHET_WEBHOOK_ALLOW": "localhost",
+        "FRESHET_WEBHOOK_RETRIES": "0.2,1,5",
+    }
     with own_stack("e2e", base, settings) as stack, httpx.Client(base_url=stack.door, timeout=60) as http:
         yield System(stack, Settings.from_env(stack.environment), http)
