@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -177,14 +178,16 @@ class Campaign:
         """All of it; how much was not as it should be."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=httpx.Timeout(30, read=DEADLINE), limits=limits) as http:
-            put: dict[str, Any] = {
-                "content": "The green valve was built in Oslo.",
-                "headers": {"Content-Type": "text/plain"},
-            }
-            token = (await http.put(f"{self.doors[0]}/v1/documents/valve", **put)).raise_for_status().json()["token"]
+            plain = {"Content-Type": "text/plain"}
+            text = "The green valve was built in Oslo."
+            put = await http.put(f"{self.doors[0]}/v1/documents/valve", content=text, headers=plain)
+            token = put.raise_for_status().json()["token"]
             await eventually(lambda: self._indexed(http, token))
+            before = self._deliver_seconds()
+            first = await self._part(http, "gateway", self.doors, restarts=False)
+            cost = (self._deliver_seconds() - before) / sum(s.tokens for s, _ in first) * 1000
             parts = {
-                "gateway killed": await self._part(http, "gateway", self.doors, restarts=False),
+                "gateway killed": first,
                 "generate killed": await self._part(http, "generate", self.doors[1:], restarts=True),
             }
             stopped = await self._cancelled(http)
@@ -200,6 +203,7 @@ class Campaign:
                 for each in wrong:
                     console.print(f"[red]{name}, {stream.job}: {each}[/red]", soft_wrap=True)
         console.print(table)
+        console.print(f"deliver: {cost:.2f} s of processor time for 1,000 tokens that it passes by")
         late = [seconds for seconds in stopped if seconds > STOPPED_WITHIN]
         console.print(
             f"cancelled in mid-stream: {len(stopped)} jobs; the endpoint was left {min(stopped) * 1000:.0f} to "
@@ -250,6 +254,10 @@ class Campaign:
             await following
             assert stream.events[-1][2]["reason"] == "cancelled", stream.events[-1]
         return took
+
+    def _deliver_seconds(self) -> float:
+        spent = psutil.Process(self.stack.pid("deliver")).cpu_times()
+        return float(spent.user + spent.system)
 
     async def _ask(self, http: httpx.AsyncClient, door: str, about: str) -> str:
         question = f"Where was the green valve built, asked for {about}?"

@@ -25,8 +25,13 @@ from topics.identity import digest, job_place
 from topics.queries import Mode
 
 HEADER = "Idempotency-Key"
-PARAMETER = Parameter(HEADER, "header", "The same key and body: the same job. Another body: 409.")
 MAX_KEY = 255
+PARAMETER = Parameter(
+    HEADER,
+    "header",
+    "The same key and body: the same job. Another body: 409.",
+    {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+)
 LEASE_MS = 6_000  # until a claim lapses whose question was not published: longer than publishing may take
 YOUNG_MS = 60_000  # an older job is not published under its own id any more: who reads it again would not look so far
 POLL = 0.05  # seconds between looks at a claim whose question is being published

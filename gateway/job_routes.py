@@ -24,6 +24,8 @@ LIMIT, MAX_LIMIT = 20, 100
 PAGE = 100  # jobs that are read at once
 MAX_SEEN = 1000  # jobs that one request may look at; a filter that finds little ends with a cursor
 _STATES: tuple[str, ...] = get_args(JobState)
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
+_PLACE = {"type": "string", "pattern": "^[0-9a-f]{36}$"}
 _TENANT = Parameter(TENANT_HEADER, "header", "A known tenant; `default` when absent.")
 
 
@@ -38,8 +40,8 @@ def make_job_routes(desk: Desk, canceller: Canceller, book: JobBook, callers: Ca
                 gives={200: {JSON: JobPage}},
                 parameters=(
                     Parameter("state", "query", "Only jobs in this state.", {"type": "string", "enum": [*_STATES]}),
-                    Parameter("limit", "query", f"How many, {LIMIT} when absent.", {"type": "integer"}),
-                    Parameter("cursor", "query", "`next` of the page before."),
+                    Parameter("limit", "query", f"How many, {LIMIT} when absent.", _NUMBER),
+                    Parameter("cursor", "query", "`next` of the page before.", _PLACE),
                     _TENANT,
                 ),
                 problems=("invalid", "unavailable"),

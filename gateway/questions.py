@@ -26,6 +26,7 @@ from topics.queries import Mode, Question
 from topics.registry import QUERIES, QUERIES_BATCH
 from topics.webhooks import EVERY_ENDPOINT
 
+LEAST_SECONDS = 1.0  # for a question whose deadline is shorter than any log: it is taken, and expires
 PUBLISH_SECONDS = 5.0  # a question that the log does not take so soon is refused: the client can ask again
 
 
@@ -148,7 +149,7 @@ class Questions:
             with tracing.span("freshet.ask", "producer", parent=hop.traceparent, attributes=about) as span:
                 headers = {**replace(hop, traceparent=span.traceparent).headers(), **schema_header(question)}
                 topic = QUERIES_BATCH if body.priority == "batch" else QUERIES
-                seconds = min(PUBLISH_SECONDS, (job.deadline - millis()) / 1000)
+                seconds = min(PUBLISH_SECONDS, max(LEAST_SECONDS, (job.deadline - millis()) / 1000))
                 await self._log.publish(topic, job.id.encode(), encode(question), headers, seconds)
         except BaseException:
             self._desk.withdraw(job)

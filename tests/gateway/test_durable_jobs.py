@@ -1,7 +1,7 @@
 """Jobs that are cancelled, listed, and told of when the log no longer keeps them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from connectors.memory.jobs import MemoryJobs
 from connectors.memory.manifests import MemoryManifests
 from gateway import job_routes
 from gateway.app import create_app
+from gateway.cancelling import Canceller
+from gateway.jobs import Job
 from gateway.memory_log import MemoryLog, Storage
+from gateway.ports import LoggedEvent
 from runtime.clock import millis
 from runtime.settings import Settings
 from tests.gateway.builders import door_settings, serving, sse_events, token, whole_story
@@ -86,6 +89,21 @@ async def test_a_cancelled_job(two: Two) -> None:
     for each in whole_story(job_id):  # a worker that was too far on
         log.answer(each)
     assert (await first.get(f"/v1/queries/{job_id}")).json()["state"] == "cancelled"
+
+
+async def test_a_webhook_is_told_of_a_job_that_nobody_began() -> None:
+    """The end that a gateway writes names the webhook, since no event before it may have."""
+    log, job = MemoryLog(), Job(mint_job_id(0), "acme", "answer", millis() + 9000, ["ann"], live=True)
+    job.webhook = "*"
+
+    def deliver(events: Sequence[LoggedEvent]) -> None:
+        for each in events:
+            job.feed(each)
+
+    await log.open(deliver, lambda _: True)
+    await Canceller(log).cancel(job, "")
+    hop = Hop.of(log.published[-1].headers)
+    assert (job.state, hop.webhook, hop.principals, hop.tenant) == ("cancelled", "*", ["ann"], "acme")
 
 
 async def test_too_late_to_cancel(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
