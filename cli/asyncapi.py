@@ -124,8 +124,10 @@ def _messages(spec: TopicSpec) -> dict[str, Any]:
     taken: tuple[str, ...] = _PUBLISHED if spec is registry.DOCUMENTS else _PART if spec.null else _HOP
     if spec is registry.ANSWERS:
         taken = (*_HOP, headers.EVENT)
-    if spec in (registry.INDEX_EVENTS, registry.CONTROL, registry.WEBHOOKS):
+    if spec in (registry.INDEX_EVENTS, registry.CONTROL):
         taken = (headers.SCHEMA, headers.TRACEPARENT)[: 2 if spec is registry.INDEX_EVENTS else 1]
+    if spec is registry.WEBHOOKS:
+        taken = (headers.SCHEMA, headers.JOB, headers.TENANT, headers.TRACEPARENT)
     found = {record.__name__: _message(spec, record, taken) for record in spec.records}
     if spec is registry.DOCUMENTS:
         found["RawDocument"] = {

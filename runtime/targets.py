@@ -111,7 +111,8 @@ class Policy:
 
 def check_public(address: Address, name: str = "") -> None:
     """Raise :class:`Forbidden` unless it is a public unicast address."""
-    inner, of = _inner(address), f"{name} leads to {address}, which" if name else f"{address}"
+    # What a name leads to is not told: whoever may name targets would learn what only our name server knows.
+    inner, of = _inner(address), f"{name} leads to an address that" if name else f"{address}"
     for network, why in _FORBIDDEN:
         if inner.version == network.version and inner in network:
             raise Forbidden(f"{of} is not called: {why}")

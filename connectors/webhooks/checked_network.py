@@ -7,6 +7,8 @@ server that says something else a moment later is not asked again.  TLS and the 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias
 
 import httpcore
@@ -20,13 +22,23 @@ class Unresolved(OSError):
     """A name that leads nowhere."""
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Addresses of a host by the system's resolver."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:  # gaierror, and names that no resolver takes
-        raise Unresolved(f"{host} cannot be resolved: {error.strerror or error}") from None
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
+class SystemResolver:
+    """Addresses of a host by the system's resolver, in threads of its own: names that hang hold up nobody else."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, "resolver")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        except (OSError, UnicodeError) as error:  # no such name, or one that no resolver takes
+            raise Unresolved(f"{host} cannot be resolved: {error}") from None
+        return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+    def close(self) -> None:
+        """Wait for nobody."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):

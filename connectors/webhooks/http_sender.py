@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import httpcore
 
 from connectors.webhook_ports import Receipt
-from connectors.webhooks.checked_network import CheckedNetwork, Resolve, Unresolved, resolve
+from connectors.webhooks.checked_network import CheckedNetwork, Resolve, SystemResolver, Unresolved
 from connectors.webhooks.signatures import signed_headers
 from runtime.settings import Webhook
 from runtime.targets import Forbidden
@@ -26,26 +26,31 @@ USER_AGENT = "Freshet-Webhooks/1 (+https://www.standardwebhooks.com)"
 class HttpSender:
     """:class:`connectors.webhook_ports.WebhookSender`."""
 
-    def __init__(self, settings: Webhook, resolve: Resolve = resolve) -> None:
-        self._settings, self._resolve = settings, resolve
+    def __init__(self, settings: Webhook, resolve: Resolve | None = None) -> None:
+        self._settings, self._given = settings, resolve
+        self._resolver: SystemResolver | None = None
         self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
 
     async def open(self) -> None:
         tls = httpcore.default_ssl_context()
         if self._settings.ca:
             tls.load_verify_locations(cadata=self._settings.ca)
+        resolve = self._given or SystemResolver(self._settings.in_flight)
+        self._resolver = resolve if isinstance(resolve, SystemResolver) else None
         for scheme in ("https", "http"):
             self._pools[scheme] = httpcore.AsyncConnectionPool(
                 ssl_context=tls,
                 max_connections=self._settings.in_flight,
                 keepalive_expiry=IDLE_SECONDS,
-                network_backend=CheckedNetwork(self._settings.policy, scheme, self._resolve),
+                network_backend=CheckedNetwork(self._settings.policy, scheme, resolve),
             )
 
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.aclose()
         self._pools = {}
+        if self._resolver:
+            self._resolver.close()
 
     async def send(self, url: str, message_id: str, at: int, body: bytes, secrets: Sequence[str]) -> Receipt:
         headers = signed_headers(message_id, at, body, secrets)

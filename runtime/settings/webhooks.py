@@ -39,7 +39,7 @@ class Webhook(Branch):
     max_bytes: int = Field(
         64 * 1024, ge=1024, le=1024 * 1024, description="Largest answer that is sent along; a larger one is linked."
     )
-    in_flight: int = Field(64, ge=1, le=4096, description="Deliveries that a worker has under way at once ...")
+    in_flight: int = Field(128, ge=1, le=4096, description="Deliveries that a worker has under way at once ...")
     per_endpoint: int = Field(8, ge=1, le=4096, description="... and of these to one endpoint.")
     max_waiting: int = Field(
         10_000, ge=1, description="Most deliveries that wait for one endpoint; further ones are dropped and counted."

@@ -48,6 +48,7 @@ class Courier:
         self._news = asyncio.Event()
         self._under_way: Counter[EndpointRef] = Counter()
         self._tries: set[asyncio.Task[None]] = set()
+        self._silent: set[EndpointRef] = set()  # did not answer the last time: a place is enough to see whether it does
         metrics.webhooks_under_way.set_function(lambda: float(len(self._tries)))
 
     @property
@@ -83,7 +84,8 @@ class Courier:
         for ref in await self._store.due(self._now(), VISITS):
             if not (places := self._settings.in_flight - len(self._tries)):
                 break
-            began += await self._visit(ref, min(places, self._settings.per_endpoint - self._under_way[ref]))
+            own = 1 if ref in self._silent else self._settings.per_endpoint
+            began += await self._visit(ref, min(places, own - self._under_way[ref]))
         return began
 
     async def _visit(self, ref: EndpointRef, places: int) -> int:
@@ -117,6 +119,7 @@ class Courier:
         began, at = time.monotonic(), self._now()
         receipt = await self._sender.send(url, claim.delivery.id, at // 1000, claim.body, secrets)
         took = time.monotonic() - began
+        (self._silent.discard if receipt.status else self._silent.add)(ref)
         metrics.webhook_tries.labels(receipt.reason).inc()
         metrics.webhook_seconds.observe(took)
         outcome = settled(self._settings, claim.delivery, receipt, at, int(took * 1000))

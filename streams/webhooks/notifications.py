@@ -10,6 +10,7 @@ from connectors.job_ports import StoredJob
 from streams.outcome import Output
 from topics import registry
 from topics.codec import encode, schema_header
+from topics.headers import JOB, TENANT
 from topics.identity import partition_of
 from topics.webhooks import Notification
 
@@ -41,5 +42,7 @@ class JobWebhooks:
 def notification_output(notification: Notification, partitions: int) -> Output:
     """A notification as a record of ``webhooks``."""
     key = notification.id.encode()
-    headers = schema_header(notification)
+    headers = {**schema_header(notification), TENANT: notification.tenant.encode()}
+    if job_id := notification.data.get("job_id"):
+        headers[JOB] = str(job_id).encode()
     return Output(registry.WEBHOOKS, key, encode(notification), partition_of(key, partitions), headers)

@@ -178,6 +178,7 @@ class Mutation:
     stage: Callable[[], MakeStage]
     manifests: Callable[[], MemoryManifests] = MemoryManifests
     rare: bool = False  # takes a campaign to find
+    program: tuple[str, ...] = ()  # that finds it, where looking for one takes long
     loses: bool = False  # shows when Redis is lost
 
     def machine(self) -> type[IndexMachine]:
@@ -210,7 +211,17 @@ MUTATIONS = (
     Mutation("objects revived", _reviving),
     Mutation("event after done", lambda: LATE_EVENT),
     Mutation("event not awaited", lambda: Unawaited),
-    Mutation("superseded by what nobody announced", lambda: UNANNOUNCED),
+    Mutation(
+        "superseded by what nobody announced",
+        lambda: UNANNOUNCED,
+        program=(
+            "state.publish(doc='a', late=False, look='', text='A')",
+            "state.publish(doc='a', late=False, look='', text='A')",
+            "state.bring_back(back=1, doc='a')",
+            "state.deliver_stopped(count=3, fault=Fault('stop', 'before', 'write', 1))",
+            "state.deliver(count=2)",
+        ),
+    ),
     Mutation("no second look after the event", lambda: ONE_LOOK, rare=True, loses=True),
     Mutation("superseded by place in the batch", lambda: BY_PLACE),
     Mutation("tokens end with the first part", lambda: EARLY_TOKENS),

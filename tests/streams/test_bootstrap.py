@@ -1,13 +1,22 @@
 """What a retrieval worker is made of, by its settings; nothing is opened."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.settings import Settings
 from streams.bootstrap import build_stage
 from streams.outcome import Output
+
+
+def _innermost(step: Any) -> Any:
+    """The stage behind what is wrapped around its step."""
+    while not hasattr(step, "__self__"):
+        step = next(cell.cell_contents for cell in step.__closure__ if inspect.isroutine(cell.cell_contents))
+    return step.__self__
 
 
 async def nobody(_: Sequence[Output]) -> None:
@@ -32,9 +41,7 @@ async def test_keyword_search_is_what_the_setting_says(
     )
     stage = await build_stage("retrieve", settings, nobody)
     try:
-        retrieve = stage.record_step.__closure__  # type: ignore[union-attr]
-        (found,) = [cell.cell_contents.__self__ for cell in retrieve or () if hasattr(cell.cell_contents, "__self__")]
-        keywords = found._search._legs._keywords
+        keywords = _innermost(stage.record_step)._search._legs._keywords
         assert (keywords and keywords.name) == name
         assert ("keywords" in [port.name for port in stage.ports]) == kept
     finally:

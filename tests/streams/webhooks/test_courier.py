@@ -143,6 +143,20 @@ async def test_a_slow_endpoint_holds_up_nobody(store: MemoryWebhooks, clock: Man
     assert sender.most == 4
 
 
+async def test_who_does_not_answer_gets_one_place(store: MemoryWebhooks, clock: ManualClock) -> None:
+    """So that dead endpoints do not fill all places with waiting; one that answers again gets its places back."""
+    sender = MemorySender(lambda url, id_: Receipt("timeout"))
+    courier = Courier(settings(PER_ENDPOINT="4"), store, sender, clock)
+    await enqueue(store, clock, *(f"msg_{n:02}" for n in range(20)))
+    for expected in (4, 5, 6):
+        await one_look(courier)
+        assert len(sender.sent) == expected
+    sender.answer = None
+    for expected in (7, 11, 15):
+        await one_look(courier)
+        assert len(sender.sent) == expected
+
+
 async def test_gone_is_gone(store: MemoryWebhooks, clock: ManualClock) -> None:
     """410 disables the endpoint: what waits is not sent until it is enabled again, and then with the same ids."""
     sender = MemorySender(lambda url, id_: Receipt("gone", 410))
