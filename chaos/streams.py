@@ -125,6 +125,8 @@ def run(arguments: Sequence[str]) -> int:
         "FRESHET_QUERIES_IN_FLIGHT": str(max(16, options.clients)),
         "FRESHET_QUERIES_DEADLINE": str(DEADLINE),
         "FRESHET_QUERIES_MIN_SCORE": "-1",
+        "FRESHET_QUERIES_MIN_WORDS": "0",
+        "FRESHET_QUERIES_SEARCH_TIMEOUT": "10",  # all ask at once, and each is to get an answer that streams
         "FRESHET_CACHE_ENABLED": "false",
     }
     pace = ("--rate", str(options.rate), "--tokens", str(options.tokens))
