@@ -44,7 +44,7 @@ async def test_streams_numbered_words_at_its_rate(endpoint: tuple[Endpoint, str]
     _, url = endpoint
     text, took = await streamed(url)
     assert text.replace("[1]", "").split() == [f"w{n}" for n in range(20)]
-    assert 0.09 <= took < 0.5
+    assert 0.06 <= took < 0.5  # whoever reads late sees less of it
 
 
 async def test_answers_whole_and_lists_its_model(endpoint: tuple[Endpoint, str]) -> None:
