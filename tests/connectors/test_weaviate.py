@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -20,7 +20,7 @@ from tests.connectors.contract.store_contract import AXES, DIMENSION, Catalogue,
 from topics.identity import DocumentRef
 from topics.queries import Condition
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("collections_swept")]
 
 
 def make(settings: Settings, generation: str, *, model: str = "m", dimension: int = DIMENSION) -> WeaviateStore:
@@ -29,17 +29,6 @@ def make(settings: Settings, generation: str, *, model: str = "m", dimension: in
 
 def with_documents(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update={"documents": settings.documents.model_copy(update=changes)})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _swept(settings: Settings) -> Iterator[None]:
-    """Leave no collections behind."""
-    yield
-    ours = schema.collection_name(settings.kafka.prefix, "")
-    with httpx.Client(base_url=f"{settings.weaviate.url}/v1/schema", timeout=30) as http:
-        for made in http.get("").json()["classes"]:
-            if made["class"].startswith(ours):
-                http.delete(f"/{made['class']}").raise_for_status()
 
 
 @pytest.fixture

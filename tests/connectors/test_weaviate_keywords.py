@@ -1,13 +1,11 @@
 """Weaviate's BM25 fulfils the contract of keyword search, and says so where a collection was made without."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 from connectors.errors import Permanent, Transient
-from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate import WeaviateStore
 from connectors.stores.weaviate_keywords import WeaviateKeywords
 from runtime.settings import Settings
@@ -15,24 +13,13 @@ from tests.connectors.contract.keyword_contract import InStore, KeywordContract,
 from tests.connectors.contract.store_contract import DIMENSION
 from topics.identity import DocumentRef
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("collections_swept")]
 
 
 def made_with(settings: Settings, generation: str, engine: str = "weaviate", **more: object) -> WeaviateStore:
     keyword = settings.keyword.model_copy(update={"engine": engine, **more})
     found = settings.model_copy(update={"keyword": keyword})
     return WeaviateStore(found, model="m", dimension=DIMENSION, generation=generation)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _swept(settings: Settings) -> Iterator[None]:
-    """Leave no collections behind."""
-    yield
-    ours = schema.collection_name(settings.kafka.prefix, "")
-    with httpx.Client(base_url=f"{settings.weaviate.url}/v1/schema", timeout=30) as http:
-        for made in http.get("").json()["classes"]:
-            if made["class"].startswith(ours):
-                http.delete(f"/{made['class']}").raise_for_status()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import FalconConfig, FalconForCausalLM
 
-from tests.vllm.tiny_llama import WINDOW, teach, tokenizer_of
+from tests.vllm.tiny_llama import WINDOW, sizes_of, teach, tokenizer_of
 
 _SHAPE: dict[str, Any] = {
     "hidden_size": 256,
@@ -29,8 +29,7 @@ def make(folder: Path) -> None:
     """Write model and tokenizer."""
     tokenizer = tokenizer_of()
     torch.manual_seed(7)
-    shape = _SHAPE | {"vocab_size": len(tokenizer)}
-    shape |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    shape = _SHAPE | sizes_of(tokenizer)
     model: Any = FalconForCausalLM(FalconConfig(**shape))
     with torch.no_grad():
         for layer in model.transformer.h:

@@ -33,8 +33,7 @@ def make(folder: Path) -> None:
     """Write model and tokenizer."""
     tokenizer = tokenizer_of()
     torch.manual_seed(7)
-    shape = _SHAPE | {"vocab_size": len(tokenizer)}
-    shape |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    shape = _SHAPE | sizes_of(tokenizer)
     model: Any = LlamaForCausalLM(LlamaConfig(**shape))  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for layer in model.model.layers:
@@ -53,6 +52,12 @@ def tokenizer_of() -> Any:
     tokenizer.bos_token, tokenizer.eos_token = tokenizer.cls_token, tokenizer.sep_token
     tokenizer.model_max_length = WINDOW
     return tokenizer
+
+
+def sizes_of(tokenizer: Any) -> dict[str, int]:
+    """What a configuration takes from the tokenizer."""
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    return {"vocab_size": len(tokenizer), **ids}
 
 
 def teach(tokenizer: Any, embeddings: Any, output: Any) -> None:
