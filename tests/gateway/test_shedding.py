@@ -7,11 +7,14 @@ import pytest
 from litestar import Litestar
 from prometheus_client import REGISTRY
 
+from connectors.memory.jobs import MemoryJobs
+from connectors.memory.manifests import MemoryManifests
 from gateway import shedding
-from gateway.app import Gateway
+from gateway.app import Gateway, create_app
 from gateway.bodies import JSON
 from gateway.memory_log import MemoryLog
-from tests.gateway.builders import asked
+from runtime.settings import Settings
+from tests.gateway.builders import asked, serving
 from topics.registry import QUERIES
 
 QUESTION = {"question": "q", "timeout": 30}
@@ -128,3 +131,16 @@ async def test_a_bug_is_a_500(app: Gateway, client: httpx.AsyncClient, monkeypat
     monkeypatch.setattr(app.shedder, "_questions", type("Broken", (), {"check_room": broken})())
     answer = await client.post("/v1/queries", json=QUESTION)
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:freshet:problem:internal")
+
+
+async def test_what_was_asked_before_needs_no_room(door: Settings, log: MemoryLog) -> None:
+    """With all permits taken a request that comes again with its key gets its job of then; a new one is refused."""
+    key = {"Idempotency-Key": "mine"}
+    async with serving(create_app(door, MemoryManifests(), log, jobs=MemoryJobs())) as client:
+        first = await client.post("/v1/queries", json=QUESTION, headers=key)
+        for _ in range(3):
+            await client.post("/v1/queries", json=QUESTION)
+        again = await client.post("/v1/queries", json=QUESTION, headers=key)
+        assert (again.status_code, again.json()["job_id"]) == (202, first.json()["job_id"])
+        other = await client.post("/v1/queries", json=QUESTION, headers={"Idempotency-Key": "another"})
+        assert other.status_code == 429
