@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 
 from gateway.bodies import JSON, check_parameters, content_type, decode_json, read_body
 from gateway.caller import Caller, Callers
@@ -44,7 +44,7 @@ class Shedder:
         self._settings, self._questions, self._callers, self._hide = settings, questions, callers, hide
         self._most = 256 * 1024 + 6 * settings.queries.max_question_chars  # bytes; a character may be escaped as six
 
-    async def lets_in(self, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def lets_in(self, scope: HTTPScope, receive: Receive, send: Send) -> bool:
         """Whether the router shall see a request; where not it has been answered."""
         mode = MODES.get(scope["path"])
         if mode is None or scope["method"] != "POST":
