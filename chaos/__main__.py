@@ -6,6 +6,7 @@ import sys
 CAMPAIGNS = {
     "atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone.",
     "cache": "Questions that come again and again among edits: nothing cached outlives a change.",
+    "mutations": "No system is run: histories broken on purpose, and which checker catches each.",
     "llm": "Language models limit, stall, cut and fall silent, and processes die: every job answered, rung named.",
     "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
     "overload": "Three times the peak for a minute: answered in time or refused at once, nothing lost, nothing grows.",

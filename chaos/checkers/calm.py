@@ -59,11 +59,11 @@ def _recovery(window: Window, history: History, bounds: Bounds) -> Recovery:
 
 
 def felt(history: History, bounds: Bounds) -> Iterator[tuple[float, float]]:
-    """From when to when faults were felt.  One that is not over in time is a violation, and felt for no longer."""
+    """From when to when faults were felt; one that took too long, or never ended, is told by its own checker."""
     for each in recoveries(history, bounds):
         assert each.window.healed is not None
-        most = bounds.back(each.window.fault)
-        yield each.window.began, each.window.healed + (most if each.seconds is None else min(each.seconds, most))
+        unknown = bounds.back(each.window.fault) if each.disturbed else FOREVER
+        yield each.window.began, each.window.healed + (unknown if each.seconds is None else each.seconds)
     for window in history.windows:
         if window.healed is None:
             yield window.began, FOREVER
