@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from chaos.checkers.calm import FOREVER, calm
+from chaos.checkers.calm import FOREVER
 from chaos.documents import Revision
 from chaos.history import Delivery, History, Letter, Read, Write
 from chaos.jobs import Event, Job
-from chaos.sound import CAMPAIGN, DELETED, PUBLIC, RESTRICTED, passages_of
+from chaos.sound import DELETED, PUBLIC, RESTRICTED, passages_of
 
 
 def at_the_end(history: History, doc_id: str, shown: Revision | None, who: str = "", *, cached: bool = False) -> None:
