@@ -1,4 +1,4 @@
-"""Questions that are jobs: with a key, followed by stream, told to an endpoint, some asked again when they have ended."""
+"""Questions that are jobs: with a key, followed, told to an endpoint, some asked again when they have ended."""
 
 import asyncio
 import random
