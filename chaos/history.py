@@ -108,6 +108,15 @@ class Letter:
 
 
 @dataclass
+class Poison:
+    """A document sent on purpose that must become a dead letter: its key there, and a part of the reason."""
+
+    key: str
+    reason: str
+    at: float
+
+
+@dataclass
 class Delivery:
     """What an endpoint for webhooks saw: which message about which job, and the status it answered, 0 for none."""
 
@@ -145,6 +154,7 @@ class History:
     samples: list[Sample] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    poisons: list[Poison] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # faults that could not be done here, and why
 
@@ -180,6 +190,7 @@ _TYPES: dict[str, Any] = {
     "samples": Sample,
     "probes": Probe,
     "letters": Letter,
+    "poisons": Poison,
     "deliveries": Delivery,
 }
 _REST = [each.name for each in fields(History) if each.name not in _TYPES]

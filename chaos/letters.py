@@ -11,7 +11,7 @@ from runtime.settings import Settings
 from topics.registry import LANES
 from topics.spec import dead_letters_of
 
-REASON = "__connect.errors.exception.class.name"
+_REASONS = ("__connect.errors.exception.class.name", "__connect.errors.exception.message")
 SECONDS = 30.0
 
 
@@ -52,14 +52,18 @@ def _of(consumer: Consumer, topic: str) -> Iterator[Letter]:
 
 
 def _letter(message: Message) -> Letter:
-    headers = dict(message.headers() or [])
-    reason, key = headers.get(REASON), message.key()
+    headers, key = dict(message.headers() or []), message.key()
+    reasons = [_text(headers.get(name)) for name in _REASONS]
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None
     return Letter(
         topic=message.topic() or "",
         partition=partition,
         offset=offset,
-        reason=reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason or ""),
-        key=key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key or ""),
+        reason=": ".join(reasons),
+        key=_text(key),
     )
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
