@@ -44,7 +44,7 @@ class System:
 @contextmanager
 def system(out: Path, seed: int, tell: Tell) -> Iterator[System]:
     """Bring it up, for as many runs as one likes."""
-    base = os.environ.get("FRESHET_PORT_BASE", PORT_BASE)
+    base = os.environ.get("FRESHET_PORT_BASE") or PORT_BASE  # make passes on an empty one
     with ExitStack() as opened:
         llm = opened.enter_context(
             paced(int(base) + ENDPOINT, "--rate", str(RATE), "--tokens", str(TOKENS)),
