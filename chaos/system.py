@@ -20,7 +20,7 @@ SECOND, ENDPOINT = 35, 36  # ports from the stack's base
 CACHE_TTL = 15
 TOKENS, RATE = 40, 40.0  # of an answer, and a second: it takes long enough to be struck in the middle
 DELIVERY = 1.0  # seconds that telling an endpoint may take
-PROXIED = ("weaviate", "weaviate-grpc", "redis-state", "redis-cache")
+PROXIED = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cache")
 SETTINGS = {
     "FRESHET_GATEWAY_REPLICAS": "2",
     "FRESHET_POISON_LIMIT": "20",  # workers are killed far more often here than a record may kill them
@@ -46,10 +46,10 @@ def system(out: Path, seed: int, tell: Tell) -> Iterator[System]:
     """Bring it up, for as many runs as one likes."""
     base = os.environ.get("FRESHET_PORT_BASE") or PORT_BASE  # make passes on an empty one
     with ExitStack() as opened:
-        llm = opened.enter_context(
-            paced(int(base) + ENDPOINT, "--rate", str(RATE), "--tokens", str(TOKENS)),
-        )
-        between = opened.enter_context(proxies(int(base), PROXIED, out / "toxiproxy.log"))
+        model = int(base) + ENDPOINT
+        llm = opened.enter_context(paced(model, "--rate", str(RATE), "--tokens", str(TOKENS)))
+        log = out / "toxiproxy.log"
+        between = opened.enter_context(proxies(int(base), PROXIED, log, f"127.0.0.1:{model}"))
         settings = {"FRESHET_PREFIX": f"c{int(time.time()):x}", **SETTINGS, **llm, **between.settings}
         stack = opened.enter_context(own_stack("chaos", base, settings, tell))
         second = opened.enter_context(second_gateway(stack, int(base) + SECOND))
