@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from chaos.asking import Asking, deliveries_of, endpoint
+from chaos.asking import Asking, Endpoint, deliveries_of
 from chaos.checkers import Bounds
 from chaos.checkers.calm import normal
+from chaos.checkers.webhooks import owed
 from chaos.documents import Author
 from chaos.doors import POISONED, Away, KafkaDoor, balanced, kafka_door
 from chaos.history import History, Poison
@@ -72,12 +73,13 @@ async def drive(run: Run) -> History:
         http = await opened.enter_async_context(balanced(list(run.system.doors.values()), CALL_SECONDS))
         kafka = await opened.enter_async_context(kafka_door(run.system.site.settings))
         receiver = Receiver(run.seed, FAILING, DELIVERY * 3)
-        webhook = await endpoint(http, await opened.enter_async_context(listening(receiver)), receiver)
+        endpoint = Endpoint(http, await opened.enter_async_context(listening(receiver)), receiver)
+        await endpoint.set_up()
         before = await _letters(run)
-        await _live(run, history, http, kafka, receiver, webhook)
+        await _live(run, history, http, kafka, receiver, endpoint)
         history.deliveries = deliveries_of(receiver)
         history.letters = [letter for letter in await _letters(run) if letter not in before]
-        (await http.delete(f"/v1/webhooks/{webhook}")).raise_for_status()
+        await endpoint.remove()
     return history
 
 
@@ -86,7 +88,7 @@ async def _letters(run: Run) -> list[object]:
 
 
 async def _live(
-    run: Run, history: History, http: httpx.AsyncClient, kafka: KafkaDoor, receiver: Receiver, webhook: str
+    run: Run, history: History, http: httpx.AsyncClient, kafka: KafkaDoor, receiver: Receiver, endpoint: Endpoint
 ) -> None:
     groups = [[f"{run.prefix}g{group}/{member}" for member in range(MEMBERS)] for group in range(GROUPS)]
     everything, people = [doc_id for group in groups for doc_id in group], ["ann", "bob"]
@@ -98,7 +100,7 @@ async def _live(
     writers = [traffic(everything[n :: run.load.writers], run.seed + n) for n in range(run.load.writers)]
     reader, author = traffic(everything, run.seed), Author(run.seed, everything, people)
     repeats = Repeats(reader, history, author, seed=run.seed, count=0, every=1)
-    probes, asking = Probes(reader, history, f"{run.prefix}p"), Asking(http, history, webhook)
+    probes, asking = Probes(reader, history, f"{run.prefix}p"), Asking(http, history, endpoint)
     stop, over = asyncio.Event(), asyncio.Event()
     await _begin(writers, history)
     sampling = asyncio.create_task(sample(run.system.site.stack, http, history, over))
@@ -108,6 +110,7 @@ async def _live(
     work += [
         asyncio.create_task(probes.run(stop)),
         asyncio.create_task(asking.run(stop, run.load.job)),
+        asyncio.create_task(endpoint.keep(stop)),
         asyncio.create_task(_poison(run, history, kafka, stop)),
     ]
     haunting = asyncio.create_task(haunt(run.system.site, run.plan, history, _well(history, run.bounds)))
@@ -177,10 +180,10 @@ def _well(history: History, bounds: Bounds) -> Callable[[float], str | None]:
 async def _settle(history: History, traffic: Sequence[Traffic], asking: Asking, receiver: Receiver) -> None:
     """Until every change has its outcome, every job its end, every endpoint was told, and nothing waits."""
     await asyncio.gather(*(each.settle() for each in traffic), asking.settle())
-    named = {job.id for job in history.jobs if job.webhook and job.id}
+    due = owed(history)
     since = history.now()
     while True:
-        untold = named - {a.job_id for a in receiver.arrivals if a.answered == "taken"}
+        untold = due - {a.job_id for a in receiver.arrivals if a.answered == "taken"}
         last = [s.lag for s in history.samples[-STILL:] if s.at >= since]
         if not untold and len(last) == STILL and all(lag and not any(lag.values()) for lag in last):
             return

@@ -27,6 +27,7 @@ SETTINGS = {
     "FRESHET_CACHE_TTL": str(CACHE_TTL),
     "FRESHET_QUERIES_MIN_SCORE": "-1",  # whatever is asked has passages, and an answer that streams
     "FRESHET_QUERIES_MIN_WORDS": "0",
+    "FRESHET_WEBHOOK_KEY": "0" * 64,  # a Redis that is flushed must not take it along
     "FRESHET_WEBHOOK_ALLOW": "127.0.0.1",
     "FRESHET_WEBHOOK_TIMEOUT": str(DELIVERY),
     "FRESHET_WEBHOOK_RETRIES": ",".join(["0.3", "0.6", *["1"] * 58]),
