@@ -49,9 +49,11 @@ class Campaign:
             bar = progress.add_task(f"seed {seed}, {len(plan)} faults", total=self.seconds)
             run = Run(self.system, seed, self.done, self.seconds, plan, bounds=self.bounds)
             run.tell = lambda completed: progress.update(bar, completed=completed)
+            run.say = lambda text: progress.console.print(f"  {text}", soft_wrap=True)
             self.done += 1
             history = await drive(run)
             history.missing = list(missing)
+            history.save(out)  # whatever becomes of the rest
             found = await asyncio.to_thread(audit, stack, out)
         verdict = verdict_of(history, self.bounds, found)
         folder.save(history, verdict, await metrics_of(stack, doors))
