@@ -68,6 +68,7 @@ class Window:
     fault: str
     began: float  # before inject
     injected: float | None = None  # inject returned
+    released: float | None = None  # before heal
     healed: float | None = None  # heal returned; None: never
     error: str | None = None
     sick: str | None = None  # what was wrong with the system before, if anything

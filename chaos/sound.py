@@ -68,7 +68,7 @@ class _Scene:
         for number in range(faults):
             began = BEGAN + 8 + number * every
             healed = began + self.draw.uniform(1.0, 4.0)
-            self.history.windows.append(Window(FAULTS[number % len(FAULTS)], began, began + 0.2, healed))
+            self.history.windows.append(Window(FAULTS[number % len(FAULTS)], began, began + 0.2, healed - 0.5, healed))
             self.unwell.append((began, healed + self.draw.uniform(0.5, 3.0)))
 
     def write(self, seed: int) -> None:

@@ -76,17 +76,19 @@ def probed(*windows: Window, bad: tuple[float, float] = (0, 0)) -> History:
 
 def test_recovery_is_until_all_is_normal() -> None:
     """From the heal to the end of the first of so many good probes in a row; a single good one is luck."""
-    history = probed(Window("kill-9:embed", 10.0, 10.1, 12.0), bad=(10.0, 15.0))
+    history = probed(Window("kill-9:embed", 10.0, 10.1, healed=12.0), bad=(10.0, 15.0))
     history.probes[26].took, history.probes[26].error = 0.1, None  # at 13, all alone
     assert recovery_times(history, BOUNDS) == {"kill-9:embed": [3.25]}
+    history.windows[0].released = 11.0  # from then on it could begin to come back
+    assert recovery_times(history, BOUNDS) == {"kill-9:embed": [4.25]}
     assert not judge(history, BOUNDS)["recovery"]
-    late = probed(Window("kill-9:embed", 10.0, 10.1, 12.0), bad=(10.0, 18.0))
+    late = probed(Window("kill-9:embed", 10.0, 10.1, healed=12.0), bad=(10.0, 18.0))
     assert [v.kind for v in judge(late, BOUNDS)["recovery"]] == ["not-back"]
 
 
 def test_a_fault_within_a_fault_is_not_timed() -> None:
     """Whether the first would have been over in time, nobody can tell; the second is timed."""
-    one, two = Window("kill-9:embed", 10.0, 10.1, 12.0), Window("restart:kafka", 13.0, 13.1, 20.0)
+    one, two = Window("kill-9:embed", 10.0, 10.1, healed=12.0), Window("restart:kafka", 13.0, 13.1, healed=20.0)
     history = probed(one, two, bad=(10.0, 23.0))
     found = recoveries(history, BOUNDS)
     assert [(each.seconds, each.disturbed) for each in found] == [(None, True), (3.25, False)]
@@ -95,7 +97,7 @@ def test_a_fault_within_a_fault_is_not_timed() -> None:
 
 def test_calm_is_where_no_fault_is_felt() -> None:
     """From before it is injected until all is normal again, even if it was healed long before."""
-    history = probed(Window("kill-9:embed", 10.0, 10.1, 12.0), bad=(10.0, 15.0))
+    history = probed(Window("kill-9:embed", 10.0, 10.1, healed=12.0), bad=(10.0, 15.0))
     undisturbed = calm(history, BOUNDS)
     assert undisturbed(0, 9.9) and undisturbed(15.3, 60)
     assert not undisturbed(9.9, 10.1) and not undisturbed(14, 14) and not undisturbed(15.2, 20)
