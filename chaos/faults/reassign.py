@@ -95,7 +95,8 @@ def _partitions(site: Site) -> Mapping[tuple[str, int], Any]:
 
 def _elect(site: Site, wanted: Replicas) -> None:
     places = [TopicPartition(topic, number) for topic, number in wanted]
-    found = site.admin().elect_leaders(ElectionType.PREFERRED, places).result(_SECONDS)
+    admin = site.admin()
+    found = admin.elect_leaders(ElectionType.PREFERRED, places, request_timeout=_SECONDS).result()
     wrong = {str(at): error for at, error in found.items() if error and error.code() != KafkaError.ELECTION_NOT_NEEDED}
     if wrong:
         raise NotBack(f"no election: {wrong}")
