@@ -31,15 +31,15 @@ class Verdict:
         return Counter(f"{name}: {each.kind}" for name, found in self.violations.items() for each in found)
 
 
-def verdict_of(history: History, bounds: Bounds, audit: Sequence[Violation] = ()) -> Verdict:
-    """Judge a run.  One in which nothing happened is not clean."""
+def verdict_of(history: History, bounds: Bounds, besides: Sequence[Violation] = ()) -> Verdict:
+    """Judge a run; ``besides`` is what no history tells.  One in which nothing happened is not clean."""
     return Verdict(
         seed=history.seed,
         faults=[window.fault for window in history.windows],
         missing=history.missing,
         counts=counts_of(history),
         recovery=recovery_times(history, bounds),
-        violations={**judge(history, bounds), "audit": list(audit)},
+        violations={**judge(history, bounds), "besides": list(besides)},
     )
 
 
@@ -56,7 +56,7 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
         seed=verdicts[0].seed if verdicts else 0,
         faults=[fault for verdict in verdicts for fault in verdict.faults],
         missing=list(dict.fromkeys(each for verdict in verdicts for each in verdict.missing)),
-        counts=sum((Counter(verdict.counts) for verdict in verdicts), Counter()),
+        counts=sum((Counter(verdict.counts) for verdict in verdicts), Counter[str]()),
         recovery=recovery,
         violations=violations,
     )
