@@ -23,7 +23,7 @@ from topics.registry import DOCUMENTS
 
 EPOCH = 1  # a campaign's stack is new
 ANSWER_MS = 10_000  # until a record that no broker has confirmed is sent again
-_POLL = 0.005
+_POLL = 0.02
 
 
 class Away(Exception):
