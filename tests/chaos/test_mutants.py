@@ -47,7 +47,7 @@ async def documents(lanes: Lanes, count: int = 60) -> History:
         revision = author.next()
         headers = {name.replace("-", "_"): value for name, value in headers_of(revision)}
         body = None if revision.deletes else revision.text.encode()
-        token = await lanes.put(revision.doc_id, body, **({} if revision.deletes else headers))
+        token = await lanes.put(revision.doc_id, body, "default", **({} if revision.deletes else headers))
         (manifest,) = await lanes.manifests.status([DocumentRef("default", revision.doc_id)])
         write = Write(revision, number + 0.1, "ok", str(token), number + 0.2)
         write.visible = number + 0.3 if manifest.version == str(token.version) else None
