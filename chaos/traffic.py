@@ -148,6 +148,8 @@ class Traffic:
             read.ended, read.result, read.error = ended, "failed" if error else "ok", error
         if error is None:
             _note(reads, response.json())
+        elif error.startswith("429"):
+            await asyncio.sleep(float(response.headers.get("Retry-After", "1")))  # as whoever is told so should
         return reads
 
 

@@ -45,11 +45,9 @@ async def documents(lanes: Lanes, count: int = 60) -> History:
     history, author = History(began=0.0, ended=float(count)), Author(1, DOC_IDS, ["ann"])
     for number in range(count):
         revision = author.next()
-        headers: dict[str, Any] = {name.replace("-", "_"): value for name, value in headers_of(revision)}
-        if revision.deletes:
-            token = await lanes.put(revision.doc_id, None)
-        else:
-            token = await lanes.put(revision.doc_id, revision.text.encode(), **headers)
+        headers = {name.replace("-", "_"): value for name, value in headers_of(revision)}
+        body = None if revision.deletes else revision.text.encode()
+        token = await lanes.put(revision.doc_id, body, "default", **({} if revision.deletes else headers))
         (manifest,) = await lanes.manifests.status([DocumentRef("default", revision.doc_id)])
         write = Write(revision, number + 0.1, "ok", str(token), number + 0.2)
         write.visible = number + 0.3 if manifest.version == str(token.version) else None
