@@ -6,10 +6,11 @@ make no sense, and parts that are not there.  Planning writes the servers' setti
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.local.cache import cache_folder
+from deploy.local.copies import Copies, copies_from
 from deploy.local.environment import (
     EXTERNAL_ADDRESSES,
     addresses,
@@ -34,6 +35,7 @@ class Plan:
     """What should run."""
 
     ports: Ports
+    copies: Copies
     parts: Parts | None  # none with external servers
     cache: Path
     programs: list[Program]
@@ -62,7 +64,10 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     addresses(ports, user)  # refuses a missing external address before anything is touched
     cache = cache_folder(user)
     parts = None if is_external(user) else locate(cache, user)
-    servers = server_programs(ports, state.folder, parts) if parts else []
+    copies = copies_from(user)
+    if parts:
+        copies.check(state.folder / "data")
+    servers = server_programs(ports, state.folder, parts, copies) if parts else []
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}
@@ -71,7 +76,7 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     environment = {
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }
-    return Plan(ports, parts, cache, programs, settings_text(state, programs), environment)
+    return Plan(ports, copies, parts, cache, programs, settings_text(state, programs), environment)
 
 
 def _with_sources(user: Mapping[str, str]) -> Mapping[str, str]:
@@ -93,6 +98,7 @@ def write(state: State, plan: Plan) -> None:
     record = {
         "base": plan.ports.base,
         "external": plan.external,
+        "copies": asdict(plan.copies),
         "programs": {program.name: {"group": program.group, "ports": dict(program.ports)} for program in plan.programs},
         "addresses": plan.addresses,
     }
