@@ -26,6 +26,7 @@ from deploy.local.servers import server_programs
 from deploy.local.state import State
 from deploy.local.supervisor import settings_text
 
+_ONE = Copies()
 # Not for the servers: ours are none of their business, and Weaviate would obey a variable meant for another one.
 _NOT_FOR_SERVERS = ("FRESHET_", "LLM_", "WEAVIATE_", "RAFT_", "CLUSTER_", "KAFKA_")
 
@@ -35,12 +36,12 @@ class Plan:
     """What should run."""
 
     ports: Ports
-    copies: Copies
     parts: Parts | None  # none with external servers
     cache: Path
     programs: list[Program]
     settings: str
     environment: dict[str, dict[str, str]]
+    copies: Copies = _ONE
 
     def of(self, *groups: str) -> list[Program]:
         """The programs of these groups."""
@@ -76,7 +77,7 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     environment = {
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }
-    return Plan(ports, copies, parts, cache, programs, settings_text(state, programs), environment)
+    return Plan(ports, parts, cache, programs, settings_text(state, programs), environment, copies)
 
 
 def _with_sources(user: Mapping[str, str]) -> Mapping[str, str]:
