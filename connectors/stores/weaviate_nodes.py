@@ -36,12 +36,15 @@ class Nodes:
         self._open = False
 
     async def open(self) -> None:
-        """Connect to those that are there, if they are enough; the others are tried again when their turn comes."""
-        results = await asyncio.gather(*(node.open() for node in self._nodes), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        if len(self._nodes) - len(errors) < self._enough or not all(isinstance(error, Transient) for error in errors):
-            raise surest(errors)
+        """Connect to enough of them; the others are connected to when their turn comes."""
+        if self._open:
+            return
         self._open = True
+        try:
+            await self._answers("connect", _nothing, self._enough, self._in_order(0), SOON, None)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         self._open = False
@@ -125,3 +128,7 @@ class Nodes:
     def _shun(self, *nodes: Connection) -> None:
         if len(self._nodes) > 1:
             self._shunned |= dict.fromkeys(nodes, time.monotonic() + SHUNNED)
+
+
+async def _nothing(_client: weaviate.WeaviateAsyncClient) -> None:
+    """What is done with a connection that is only to be there."""
