@@ -13,6 +13,7 @@ from deploy.local.cache import cache_folder
 from deploy.local.copies import Copies, copies_from
 from deploy.local.environment import (
     EXTERNAL_ADDRESSES,
+    KAFKA_PROXY,
     addresses,
     child_environment,
     is_external,
@@ -68,7 +69,9 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     copies = copies_from(user)
     if parts:
         copies.check(state.folder / "data")
-    servers = server_programs(ports, state.folder, parts, copies) if parts else []
+        if copies.brokers > 1 and user.get(KAFKA_PROXY):
+            raise StepFailed(f"{KAFKA_PROXY} is for one broker: three would all tell the same address.")
+    servers = server_programs(ports, state.folder, parts, copies, user.get(KAFKA_PROXY, "")) if parts else []
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}

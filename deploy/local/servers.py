@@ -77,16 +77,21 @@ REDIS_ROLES: dict[str, dict[str, str]] = {
 }
 
 
-def kafka_settings(ports: Ports, data: Path, node: int = 1, count: int = 1) -> str:
-    """A node that is broker and controller, tuned to be up fast and to lose nobody's time in tests."""
+def kafka_settings(ports: Ports, data: Path, node: int = 1, count: int = 1, proxy: str = "") -> str:
+    """A node that is broker and controller, tuned to be up fast and to lose nobody's time in tests.
+
+    Clients go to the address that Kafka tells them: whoever comes through a proxy is told the proxy's.
+    """
     client, controller = ports.broker(node)
     voters = ((each, ports.broker(each)[1]) for each in range(1, count + 1))
+    through = f",PROXIED://127.0.0.1:{ports.kafka_proxied}" if proxy else ""
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": node,
         "controller.quorum.voters": ",".join(f"{each}@127.0.0.1:{port}" for each, port in voters),
-        "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{through}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}" + (f",PROXIED://{proxy}" if proxy else ""),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
@@ -102,12 +107,12 @@ def kafka_settings(ports: Ports, data: Path, node: int = 1, count: int = 1) -> s
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-def kafka(ports: Ports, state: Path, parts: Parts, node: int = 1, count: int = 1) -> Program:
+def kafka(ports: Ports, state: Path, parts: Parts, node: int = 1, count: int = 1, proxy: str = "") -> Program:
     """Write a broker's settings and give its command line."""
     name = node_name("kafka", node, count)
     folder = state / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.properties").write_text(kafka_settings(ports, state / "data" / name, node, count))
+    (folder / "server.properties").write_text(kafka_settings(ports, state / "data" / name, node, count, proxy))
     client, controller = ports.broker(node)
     return Program(
         name=name,
@@ -127,7 +132,7 @@ def kafka(ports: Ports, state: Path, parts: Parts, node: int = 1, count: int = 1
             "kafka.Kafka",
             str(folder / "server.properties"),
         ),
-        ports={"client": client, "controller": controller},
+        ports={"client": client, "controller": controller} | ({"proxied": ports.kafka_proxied} if proxy else {}),
         bare=True,
     )
 
@@ -245,10 +250,12 @@ def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
     return Program(name, "servers", (parts.redis, str(settings)), {"redis": port}, {}, bare=True)
 
 
-def server_programs(ports: Ports, state: Path, parts: Parts, copies: Copies = _ONE) -> list[Program]:
+def server_programs(
+    ports: Ports, state: Path, parts: Parts, copies: Copies = _ONE, kafka_proxy: str = ""
+) -> list[Program]:
     """All servers, their settings written."""
     return [
-        *(kafka(ports, state, parts, node, copies.brokers) for node in range(1, copies.brokers + 1)),
+        *(kafka(ports, state, parts, node, copies.brokers, kafka_proxy) for node in range(1, copies.brokers + 1)),
         *(weaviate(ports, state, parts, node, copies.stores) for node in range(1, copies.stores + 1)),
         redis("redis-state", ports.redis_state, state, parts),
         redis("redis-cache", ports.redis_cache, state, parts),
