@@ -76,6 +76,13 @@ def test_the_application_learns_all_addresses() -> None:
     assert asked.kafka.replication == 2
 
 
+def test_a_process_takes_the_environment_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says how many there are is no unknown setting to workers and commands beside the stack."""
+    monkeypatch.setattr("deploy.local.plan.locate", lambda *_: FAKE_PARTS)
+    environment = make_plan(State(tmp_path), THREE).environment["gateway"]
+    assert Settings.from_env(environment).kafka.replication == 3
+
+
 def test_one_of_each_is_as_ever(tmp_path: Path) -> None:
     """Without being asked for more, names, copies and settings are those of one server."""
     programs = server_programs(Ports(9000), tmp_path, FAKE_PARTS, copies_from({}))
