@@ -16,14 +16,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from chaos.documents import Revision
 from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
-from topics.headers import ACCESS, CONTENT_TYPE, METADATA, TITLE
-from topics.headers import PUBLISHED_AT as POISONED
+from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, TITLE
 from topics.identity import DEFAULT_TENANT, DocumentRef, Token, document_key
 from topics.registry import DOCUMENTS
 
+POISONED = PUBLISHED_AT  # what poison is refused for
 EPOCH = 1  # a campaign's stack is new
 ANSWER_MS = 10_000  # until a record that no broker has confirmed is sent again
-_POLL = 0.005
+_POLL = 0.02
 
 
 class Away(Exception):
@@ -93,7 +93,7 @@ class KafkaDoor:
         known: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
         key = document_key(DocumentRef(DEFAULT_TENANT, doc_id))
         try:
-            self._producer.produce(self._topic, body, key, headers=headers, on_delivery=partial(_confirm, known))
+            self._producer.produce(self._topic, body, key, headers=[*headers], on_delivery=partial(_confirm, known))
         except (BufferError, KafkaException) as error:
             raise Away(str(error)) from None
         return await known

@@ -41,7 +41,7 @@ class Jump:
 
     def lacks(self, site: Site) -> str | None:
         if library() is None:
-            return "libfaketime is not installed (the package `faketime`)"
+            return "libfaketime is not installed: apt-get install faketime"
         return missing(site, self.target)
 
     async def inject(self, site: Site) -> None:
@@ -60,9 +60,11 @@ class Jump:
     async def heal(self, site: Site) -> None:
         """Back while it runs, then started again without."""
         if self._offset(site).exists():
-            await self._jump(site, 0)
-            await self._restart(site, {})
-            self._offset(site).unlink()
+            try:
+                await self._jump(site, 0)
+            finally:
+                await self._restart(site, {})
+                self._offset(site).unlink()
         await site.until_well(self.target)
 
     async def _jump(self, site: Site, seconds: int) -> None:
