@@ -31,7 +31,6 @@ from chaos.history import History, Violation
 from chaos.pages import Editor, questions_of, repository_pages
 from chaos.questions import Asked, Asker
 from chaos.traffic import Traffic
-from connectors.stores.weaviate_schema import collection_name
 from deploy.local.copies import BROKERS, STORES
 from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.programs import ROOT
@@ -172,17 +171,14 @@ class Three:
             for number, partition in topic.partitions.items():
                 if len(partition.isrs) < len(partition.replicas):
                     return f"{name} [{number}] is in sync at {partition.isrs} of {partition.replicas}"
-        collection = collection_name(self._settings.kafka.prefix, self._settings.documents.generation)
-        query = f'{{Aggregate{{{collection}(tenant:"{TENANT}"){{meta{{count}}}}}}}}'
         counts = []
         for url in self._stores:
             try:
                 nodes = httpx.get(f"{url}/v1/nodes", timeout=5).json()["nodes"]
                 if sum(node["status"] == "HEALTHY" for node in nodes) < len(self._stores):
                     return f"{url} sees {[(node['name'], node['status']) for node in nodes]}"
-                told = httpx.post(f"{url}/v1/graphql", json={"query": query}, timeout=5).json()
-                counts.append(told["data"]["Aggregate"][collection][0]["meta"]["count"])
-            except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+                counts.append(_objects(url, f"Chunks_0{self._settings.kafka.prefix}_"))
+            except (httpx.HTTPError, StopIteration, KeyError, TypeError, ValueError) as error:
                 return f"{url}: {error!r}"
         return None if max(counts) - min(counts) <= 8 else f"objects: {counts}"  # of what is written right now
 
@@ -191,6 +187,15 @@ class Three:
         async with httpx.AsyncClient(timeout=5) as http:
             text = (await http.get(self._stack.metrics("retrieve"))).text
         return Counter({node: round(float(count)) for node, count in _ANSWERS.findall(text)})
+
+
+def _objects(url: str, collection: str) -> int:
+    """How many objects a store has in its own copy of the collection whose name begins so."""
+    classes = httpx.get(f"{url}/v1/schema", timeout=5).json()["classes"]
+    name = next(each["class"] for each in classes if each["class"].startswith(collection))
+    query = f'{{Aggregate{{{name}(tenant:"{TENANT}"){{meta{{count}}}}}}}}'
+    told = httpx.post(f"{url}/v1/graphql", json={"query": query}, timeout=5).json()
+    return int(told["data"]["Aggregate"][name][0]["meta"]["count"])
 
 
 def promises(found: Run) -> list[str]:
