@@ -6,21 +6,25 @@ one copy a pass, vectors come back in one copy a call.
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.encoders.batches import plan
+from connectors.encoders.captured import WIDEST, Captured, captured, rounded, row_count
 from connectors.ports import Vectors
 from runtime.logs import logger
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-AHEAD = 2048  # texts that are tokenised, and sorted by length, together
+AHEAD = 1024  # texts that are tokenised, and sorted by length, together
+_TOKENIZERS = 2  # slices under way: one is read out in Python while the cores are at the other
 _LIKENESS = 0.9999  # cosine; the two ways differ by the rounding of fp16
 _PROBES = ("dimension", "A longer text, so that the shorter is padded; its Capitals & signs matter to some models.")
 
@@ -39,16 +43,26 @@ class Forward:
         # A copy: the network's own switches padding and truncation on and off, which a thread would feel in another.
         self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(network.max_seq_length or tokenizer.model_max_length))
-        self._launching = threading.Lock()
+        self._window = int(network.max_seq_length or tokenizer.model_max_length)
+        self._tokenizer.enable_truncation(self._window)
+        self._launching = threading.Lock()  # no network promises to bear two threads
+        self._captured: Captured | None = captured(network)
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """One vector a text, in order, as the network gives them."""
         import torch
 
+        found: list[Any] = []
+        order: list[int] = []
         with torch.inference_mode():
-            found = [self._launch(rows) for rows in self._tokenised(texts)]
-            vectors: Vectors = torch.cat(found).float().cpu().numpy()
+            for rows in self._tokenised(texts):
+                start = len(order)
+                for positions in plan([self._width(row) for row in rows], self._batch_tokens):
+                    found.append(self._pass([rows[position] for position in positions]))
+                    order += (start + position for position in positions)
+            fetched = torch.cat(found).float().cpu().numpy()
+        vectors = np.empty_like(fetched)
+        vectors[order] = fetched
         return vectors
 
     def _tokenised(self, texts: Sequence[str]) -> Iterator[list[NDArray[np.int64]]]:
@@ -57,46 +71,52 @@ class Forward:
         if len(slices) == 1:
             yield self._rows(slices[0])
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as ahead:
-            coming = ahead.submit(self._rows, slices[0])
-            for following in [*slices[1:], None]:
-                rows = coming.result()
+        with ThreadPoolExecutor(_TOKENIZERS, thread_name_prefix="tokenizer") as ahead:
+            coming = deque(ahead.submit(self._rows, slice_) for slice_ in slices[:_TOKENIZERS])
+            for following in [*slices[_TOKENIZERS:], *[None] * _TOKENIZERS]:
+                rows = coming.popleft().result()
                 if following is not None:
-                    coming = ahead.submit(self._rows, following)
+                    coming.append(ahead.submit(self._rows, following))
                 yield rows
 
     def _rows(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [np.array(encoding.ids or [self._pad], dtype=np.int64) for encoding in encodings]
+        found = [encoding.ids or [self._pad] for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        ends = [*accumulate(map(len, found))]
+        flat = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=ends[-1])  # half the time of one by one
+        return [flat[start:end] for start, end in pairwise([0, *ends])]
 
-    def _launch(self, rows: Sequence[NDArray[np.int64]]) -> Any:
-        """Vectors on the device, in order; they may still be in the making."""
+    def _pass(self, rows: Sequence[NDArray[np.int64]]) -> Any:
+        """Vectors of rows that come longest first, on the device; they may still be in the making."""
+        width = self._width(rows[0])
+        if self._captured and width <= WIDEST:
+            both = padded(rows, (row_count(len(rows), width, self._batch_tokens), width), self._pad)
+            with self._launching:
+                return self._captured(both)[: len(rows)]
+        ids, mask = self._sent(padded(rows, (len(rows), width), self._pad))
+        with self._launching:
+            return self._network({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+
+    def _width(self, row: NDArray[np.int64]) -> int:
+        return rounded(len(row), self._window) if self._captured else len(row)
+
+    def _sent(self, both: NDArray[np.int64]) -> Any:
+        """On the device, or on the way there."""
         import torch
 
-        passes = plan([len(row) for row in rows], self._batch_tokens)
-        found = []
-        for positions in passes:
-            ids, mask = self._padded([rows[position] for position in positions])
-            with self._launching:  # no network promises to bear two threads
-                found.append(self._network({"input_ids": ids, "attention_mask": mask})["sentence_embedding"])
-        back = np.empty(len(rows), dtype=np.int64)
-        back[np.concatenate(passes)] = np.arange(len(rows))
-        return torch.cat(found)[torch.from_numpy(back).to(found[0].device)]
+        tensor, device = torch.from_numpy(both), self._network.device
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
-    def _padded(self, rows: Sequence[NDArray[np.int64]]) -> Any:
-        """Ids and mask of a pass on the device; rows come longest first."""
-        import torch
 
-        both = np.zeros((2, len(rows), len(rows[0])), dtype=np.int64)
-        both[0] = self._pad
-        for number, row in enumerate(rows):
-            both[0, number, : len(row)] = row
-            both[1, number, : len(row)] = 1
-        tensor = torch.from_numpy(both)
-        device = self._network.device
-        if device.type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor.to(device)
+def padded(rows: Sequence[NDArray[np.int64]], size: tuple[int, int], pad: int) -> NDArray[np.int64]:
+    """Ids and mask of the rows, and of as many more of one token as are wanting to this size."""
+    both = np.zeros((2, *size), dtype=np.int64)
+    both[0] = pad
+    both[1, :, 0] = 1  # a row of nothing has no mean
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    there = np.arange(size[1]) < lengths[:, None]
+    both[0, : len(rows)][there] = np.concatenate(rows)
+    both[1, : len(rows)] = there
+    return both
 
 
 def forward(network: "SentenceTransformer", batch_tokens: int) -> Forward | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CUDA = ("cuda-fp16", "cuda-bf16", "cuda-tf32")
 BACKENDS = (*CUDA, "torch-bf16", "torch-fp32")
-PASS_TOKENS = 65_536
+PASS_TOKENS = 16_384
 _CPU_PASS_TOKENS = 8192  # beyond it a pass on a CPU only takes longer
 
 

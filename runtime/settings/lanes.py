@@ -18,7 +18,7 @@ class Encoder(Branch):
         description="`auto` takes the fastest whose cosine to fp32 stays at or above 0.999, on a GPU if there is one.",
     )
     batch_tokens: int = Field(
-        65_536, ge=256, description="Tokens (with padding) that one forward pass may hold; on a CPU fewer are taken."
+        16_384, ge=256, description="Tokens (with padding) that one forward pass may hold; on a CPU fewer are taken."
     )
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to the backend.")
     export_dir: Path | None = Field(None, description="Where exported models are kept; default is the user's cache.")
