@@ -18,7 +18,7 @@ REPORT, GRAPH, GRAPH_WEIGHTS, TOKENIZER = (
     "openvino/openvino_model.bin",
     "tokenizer.json",
 )
-_ALIKE = 0.95  # of the fastest: less of a difference is chance
+_ALIKE = 0.9  # of the fastest: less of a difference was chance
 MIN_COSINE = 0.999  # to torch fp32; a backend below it is never chosen by itself
 _VERSIONS = ("openvino", "optimum-intel", "sentence-transformers", "transformers", "torch")
 # What decides which kernels a backend has.
