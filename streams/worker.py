@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -74,7 +75,7 @@ async def serve(
         slot += ".batch"
     if stage.topics:
         slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
-    app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
+    app = create_app(group, slot, kafka, settings.documents.max_document_bytes, stage.gather, stage.skips)
     ledger = MemoryDeliveries() if stage.harmless else build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     for port in stage.ports:
@@ -95,6 +96,8 @@ async def serve(
     attach(app, runners[0].lane, reads, runners[0].run)
 
     await app.start()
+    gc.collect()
+    gc.freeze()  # what the worker is made of is never garbage: a full collection walks it for 0.1 s, all standing by
     log.info("started", group=group, reads=reads)
     board = build.lane_board(settings)
     told = keep_told(board, settings.worker.slot, runners)
