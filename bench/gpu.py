@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ RATIOS = (
 ALONE = 400  # texts of the one-by-one measure
 _QUESTION_WORDS = 12
 
+T = TypeVar("T")
 Measure = Callable[[], Awaitable[float]]  # chunks a second
 
 
@@ -194,13 +195,14 @@ async def _run(options: argparse.Namespace) -> None:
     async def stage(of: Settings) -> float:
         return len(texts) / await embed_stage.run(encoder, made.messages, of)
 
-    async def plain(call: Callable[[], float]) -> float:
+    async def plain(call: Callable[[], T]) -> T:
         return call()
 
+    def limit(name: str) -> Measure:
+        return lambda: plain(lambda: bare.limit(name, LIMIT))
+
     budget = settings.encoder.batch_tokens
-    measures: dict[str, Measure] = {
-        f"limit_{name}": lambda name=name: plain(lambda: bare.limit(name, LIMIT)) for name in bare.networks
-    }
+    measures = {f"limit_{name}": limit(name) for name in bare.networks}
     measures |= {
         "library": lambda: plain(lambda: bare.library()[0]),
         "library_512": lambda: plain(lambda: bare.library(batch_size=512)[0]),

@@ -38,7 +38,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
         found = await super()._fetch_records(consumer, *arguments, **options)
-        skips = self.transport.app.skips
+        app: Any = self.transport.app
+        skips: Skips | None = app.skips
         return found if skips is None else {tp: wanted(records, skips) for tp, records in found.items()}
 
 

@@ -90,7 +90,7 @@ def test_window_is_bounded(lane: Lane) -> None:
 def test_what_is_skipped_is_behind_the_commit(lane: Lane) -> None:
     """A stage that takes few of many gets those, each once, and its commits move past the others, the last too."""
     many = [(f"raise{n}".encode(), {"many": b""}) for n in range(500)]
-    few = [(f"ok{n}".encode(), {}) for n in range(5)]
+    few: list[tuple[bytes, dict[str, bytes]]] = [(f"ok{n}".encode(), {}) for n in range(5)]
     for n, one in enumerate(few):
         lane.append(registry.CHUNKS, *many[n * 100 : n * 100 + 100], one)
     lane.append(registry.CHUNKS, *many)
