@@ -97,7 +97,7 @@ def _elect(site: Site, wanted: Replicas) -> None:
     """Errors tell that no election was needed, or show in who leads afterwards."""
     admin = site.admin()
     places = [TopicPartition(topic, number) for topic, number in wanted]
-    admin.elect_leaders(ElectionType.PREFERRED, places, request_timeout=_SECONDS).result()
+    admin.elect_leaders(ElectionType.PREFERRED, places).result()  # any option of it is a SystemError in 2.16.1
 
 
 @asynccontextmanager
