@@ -3,10 +3,11 @@
 A question of this gateway waits (for retrieval, then for generation) or is worked on; the events of its job tell
 which.  While some wait, the workers are as busy as they can be: what is finished in such time, by such time, is the
 pace at which questions drain, so those under way divided by it is what a new one has to expect, whatever the lanes
-behind look like and however many gateways share them.  Nobody is asked, so a decision takes microseconds; without
-anyone waiting nothing is estimated and nobody is refused for it.
+behind look like and however many gateways share them.  Nobody is asked, so a decision takes microseconds; where nobody
+has waited for a while nothing is estimated and nobody is refused for it.
 """
 
+import math
 import random
 import time
 from collections import Counter, deque
@@ -23,6 +24,7 @@ from topics.queries import FINAL, EventType, Mode
 TRANSIT: Final = 0.1  # seconds that a question may be on its way to a worker: longer is a queue
 REMEMBERED: Final = 128  # answers that the pace is measured over: few enough to follow a change within seconds
 FEWEST: Final = 8  # answers before a pace is believed
+HELD: Final = 10.0  # seconds for which a pace holds when nobody waits any more: all may be worked on, and slowly
 MARGIN: Final = 2.0  # times what is to be expected must fit into a question's time: the pace may halve meanwhile
 SOONEST, LATEST = 1.0, 60.0  # seconds that a client is asked to wait before it comes again
 UNKNOWN_PACE: Final = 2.0  # seconds, where nothing is measured yet
@@ -48,6 +50,7 @@ class Pace:
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # on the clock of queueing time
     _clock: float = 0.0
     _read: float = 0.0
+    _queued: float = -math.inf  # when somebody was last seen to wait
 
     def begin(self, permit: Permit, now: float) -> None:
         """One more waits."""
@@ -83,15 +86,17 @@ class Pace:
         return (len(self._ends) - 1) / max(self._clock - self._ends[0], 1e-3)
 
     def drains_in(self, now: float) -> float | None:
-        """Seconds until all that are under way are answered; None where nobody queues, or nothing is known."""
+        """Seconds until all that are under way are answered; None where nobody queued of late, or nothing is known."""
         rate = self.per_second(now)
-        return None if rate is None or self.oldest(now) < TRANSIT else len(self.open) / rate
+        return None if rate is None or now - self._queued > HELD else len(self.open) / rate
 
     def _advance(self, now: float) -> bool:
         """Let the clock run for as long as there was a queue; tells whether there is one."""
         since = next(iter(self._waiting.values()), now) + TRANSIT
         self._clock += max(0.0, now - max(since, self._read))
         self._read = now
+        if since < now:
+            self._queued = now
         return since < now
 
 

@@ -9,14 +9,18 @@ Feeding the same log again gives the same result, so any gateway tells the same 
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from topics.queries import FINAL, AnswerEvent
 
 RESTARTED = "restarted"  # what was passed on as `token` is void; the text begins again
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
-    """One event for the client; ``data`` goes out as JSON."""
+class Emission(msgspec.Struct, frozen=True, gc=False):
+    """One event for the client; ``data`` goes out as JSON.
+
+    A gateway holds those of a thousand jobs, and none leads back to itself: nothing for a collection to walk.
+    """
 
     type: str
     data: dict[str, Any]

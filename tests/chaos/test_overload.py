@@ -51,6 +51,7 @@ def test_what_collapses_or_grows() -> None:
     """Fewer answers than at the peak, more memory than at second 10, and an overload that was none."""
     found = kept()
     assert judge(replace(found, peak=12.0)) == ["10.0 answers a second under overload, 12.0 at the peak"]
+    assert judge(replace(found, peak=12.0, after=10.0)) == []  # the machine itself has become slower
     grown = [(at, {**used, "gateway": int(used["gateway"] * (1 + at / 300))}) for at, used in found.memory]
     assert judge(replace(found, memory=grown))[0].startswith("gateway has 1.1")
     assert judge(replace(found, asked=found.answered())) == ["nobody was refused: this was no overload"]

@@ -117,6 +117,23 @@ def test_nobody_is_refused_for_a_pace_of_long_ago() -> None:
         door.ask(1.0)  # all in the same instant, of which none has waited yet
 
 
+def test_all_being_worked_on_is_no_room() -> None:
+    """With every place of a window taken and nobody behind it, a question is told that they go on slowly together."""
+    door = Door(max_in_flight=1000)
+    permits = [door.ask() for _ in range(30)]
+    door.now += 1.0
+    for place, permit in enumerate(permits):  # sixteen at a time, four a second
+        door.admission.tell(permit, "retrieving")
+        if place >= 16:
+            door.now += 0.25
+            door.admission.tell(permits[place - 16], "answer")
+    assert door.admission.oldest("interactive") == 0.0
+    assert door.refusal(5.0).extra == {"cause": "late"}  # 16 at 4 a second
+    door.admission.tell(door.ask(10.0), "retrieving")
+    door.now += 11.0
+    door.ask(5.0)  # nobody has waited since: it is tried
+
+
 def test_streams_side_by_side_are_no_queue() -> None:
     """Long answers that are all being written say nothing of a queue: one more is taken, as it would begin at once."""
     door = Door(max_in_flight=1000)
