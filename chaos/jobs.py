@@ -31,7 +31,10 @@ class Event:
 
 @dataclass
 class Job:
-    """One job.  ``asked`` counts requests until one was answered, ``busy`` those that were told to come again."""
+    """One job.  ``asked`` counts requests until one was answered, ``busy`` those that were told to come again.
+
+    ``ids`` are all that it was ever told under its idempotency ``key``: one, or it was taken in twice.
+    """
 
     phase: str
     sent: float
@@ -42,6 +45,9 @@ class Job:
     taken: float | None = None
     error: str | None = None  # a request that was refused for good, or a stream that was
     events: list[Event] = field(default_factory=list)
+    key: str = ""
+    ids: list[str] = field(default_factory=list)
+    webhook: str = ""  # id of the endpoint that is to be told
 
     @property
     def final(self) -> Event | None:
