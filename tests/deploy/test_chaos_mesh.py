@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 import yaml
 
+from chaos.faults import FAULTS
 from deploy.local.programs import PURGER, ROOT, WORKERS
 
 FOLDER = ROOT / "deploy" / "chaos-mesh"
-SERVERS = {"kafka", "weaviate", "redis-state", "redis-cache"}
+SERVERS = {"kafka", "weaviate", "redis-state", "redis-cache", "llm"}
 PROGRAMS = {"gateway", *WORKERS, PURGER}
 DURATION = r"^\d+(ms|s|m|h)$"
 TEXT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 1}
@@ -59,7 +60,10 @@ SPECS: dict[str, dict[str, Any]] = {
         stressors=shape("", cpu=shape("workers", workers=NUMBER, load=NUMBER), memory=shape("workers", workers=NUMBER)),
     ),
 }  # fmt: skip
-NEEDS = {"delay": "delay", "bandwidth": "bandwidth", "loss": "loss", "container-kill": "containerNames"}  # of actions
+NEEDS = {  # of actions
+    "delay": "delay", "bandwidth": "bandwidth", "loss": "loss", "container-kill": "containerNames",
+    "fault": "errno", "latency": "delay",
+}  # fmt: skip
 FIELDS = {kind: kind[0].lower() + kind[1:] if kind != "IOChaos" else "ioChaos" for kind in SPECS}
 
 
@@ -101,7 +105,7 @@ def test_a_manifest_is_what_its_kind_says(name: str) -> None:
     assert document["apiVersion"] == "chaos-mesh.org/v1alpha1"
     assert name == f"{labels['fault']}-{labels['target']}"
     check(kind, spec)
-    assert ("duration" in spec) == (kind != "PodChaos")
+    assert ("duration" in spec) == (spec.get("action") not in ("container-kill", "pod-kill"))
     struck = (spec.get("target") or spec)["selector"]["labelSelectors"]
     assert struck["app.kubernetes.io/component"] == labels["target"]
 
@@ -144,3 +148,23 @@ def test_the_schedule_kills_programs_of_ours() -> None:
     assert len(spec["schedule"].split()) == 5 and spec["concurrencyPolicy"] == "Forbid"
     check(spec["type"], spec[FIELDS[spec["type"]]])
     assert set(spec["podChaos"]["containerNames"]) == {"gateway", *WORKERS}
+
+
+def rows(heading: str) -> dict[str, str]:
+    """A table of the README that stands under this heading: what is between backticks in its first cell, the last."""
+    text = (FOLDER / "README.md").read_text().split(f"## {heading}\n", 1)[1].split("\n## ")[0]
+    cells = [line.strip("| \n").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {name: row[-1] for row in cells for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_every_fault_is_here_or_has_a_reason() -> None:
+    """A fault of the campaign has a manifest of its name, or the README says why not; none has both."""
+    here = {f"{d['metadata']['labels']['fault']}:{d['metadata']['labels']['target']}" for d in SINGLE.values()}
+    told, reasons = rows("What is here"), rows("What is not here, and why")
+    assert set(told) == {name.partition(":")[0] for name in here}
+    assert all(len(reason) > 20 for reason in reasons.values())
+    for fault in FAULTS:
+        kind, _, target = fault.name.partition(":")
+        found = [fault.name in here, kind in reasons, fault.name in reasons, f"*:{target}" in reasons]
+        assert any(found), f"{fault.name} has neither a manifest nor a reason in {FOLDER / 'README.md'}"
+        assert not (found[0] and any(found[1:])), f"{fault.name} has a manifest, and a reason why it has none"
