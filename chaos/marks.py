@@ -1,0 +1,55 @@
+"""Faults that somebody else does meanwhile, as told: lines of a file, or of a terminal.
+
+A line names what begins now (`kill-9:embed`, or any words); it ends with the next line, `end` being one that begins
+nothing.  What is in the file at the start counts as of before.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.history import Window
+
+LOOK_EVERY = 0.2
+END = "end"
+
+
+class Marks:
+    """Turns lines into windows."""
+
+    def __init__(self, windows: list[Window], now: Callable[[], float]) -> None:
+        self._windows, self._now = windows, now
+        self._open: Window | None = None
+
+    def mark(self, line: str) -> None:
+        """One line: an end to what was open, and a beginning."""
+        self.close()
+        what = line.strip()
+        if what and what != END:
+            now = self._now()
+            self._open = Window(what, now, injected=now)
+            self._windows.append(self._open)
+
+    def close(self) -> None:
+        """End what is open."""
+        if self._open is not None:
+            self._open.healed = self._now()
+            self._open = None
+
+    async def follow(self, file: Path) -> None:
+        """Take each line that is added to a file, which may come to be later, until cancelled."""
+        read = file.stat().st_size if file.exists() else 0
+        rest = b""
+        while True:
+            size = file.stat().st_size if file.exists() else 0
+            if size < read:  # written anew
+                read, rest = 0, b""
+            if size > read:
+                with file.open("rb") as stream:
+                    stream.seek(read)
+                    rest += stream.read(size - read)
+                read = size
+                *whole, rest = rest.split(b"\n")
+                for line in whole:
+                    self.mark(line.decode(errors="replace"))
+            await asyncio.sleep(LOOK_EVERY)
