@@ -5,8 +5,10 @@ nothing.  What is in the file at the start counts as of before.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from chaos.history import Window
 
@@ -35,6 +37,16 @@ class Marks:
         if self._open is not None:
             self._open.healed = self._now()
             self._open = None
+
+    @contextmanager
+    def heard(self, terminal: TextIO) -> Iterator[None]:
+        """Take each line that is typed there while the block runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(terminal, lambda: self.mark(terminal.readline()))
+        try:
+            yield
+        finally:
+            loop.remove_reader(terminal)
 
     async def follow(self, file: Path) -> None:
         """Take each line that is added to a file, which may come to be later, until cancelled."""

@@ -33,7 +33,9 @@ class Traffic:
         seed: int,
         edge: httpx.AsyncClient | None = None,
         kafka: KafkaDoor | None = None,
+        poll: float = POLL,
     ) -> None:
+        self._poll = poll
         self._http, self._history, self._author, self._edge, self._kafka = http, history, author, edge, kafka
         self._random = random.Random(seed)
         self._newest: dict[str, Write] = {}
@@ -103,7 +105,7 @@ class Traffic:
                     return
             except _AWAY:
                 await asyncio.sleep(AGAIN)  # the gateway is down: asked again
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(self._poll)
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""

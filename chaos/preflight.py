@@ -1,0 +1,105 @@
+"""Before anything is done to a door: it is there, lets us in, and keeps its promises while nobody disturbs it."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from chaos.askers import NOBODY, Askers
+from chaos.removal import visible
+from topics.identity import Token
+
+OUTCOME_SECONDS = 60.0
+WHERE_KEYS_ARE = "commands show the key in FRESHET_GATEWAY_API_KEY"
+
+
+class CannotBegin(Exception):
+    """Why there is no run; in words for who asked for one."""
+
+
+async def check(http: httpx.AsyncClient, askers: Askers, prefix: str, made: set[str]) -> Token:
+    """A token of the door's epoch, once all is well; documents that this made are added to ``made``."""
+    where = str(http.base_url).rstrip("/")
+    try:
+        alive = await http.get("/healthz")
+    except (httpx.HTTPError, OSError) as error:
+        raise CannotBegin(f"{where}: nobody answers there ({error or type(error).__name__})") from None
+    if alive.status_code != 200 or "in_flight" not in alive.text:
+        raise CannotBegin(f"{where}: answers {alive.status_code} to /healthz, which is no gateway of Freshet")
+    ready = await http.get("/readyz")
+    if ready.status_code != 200:
+        wrong = [name for name, check in _json(ready).get("checks", {}).items() if not check.get("ok")]
+        raise CannotBegin(f"{where}: not ready before anything was done to it: {', '.join(wrong) or ready.text[:200]}")
+    await _retrieve(http, "", "x", "read")
+    if (there := await visible(http, prefix)) != []:
+        raise CannotBegin(f"{where}: documents lie under {prefix} already, {there[0]} for one")
+    token = await _publish(http, f"{prefix}first", (), made)
+    for principal in askers.named:
+        await _access(http, askers, principal, f"{prefix}first-{principal}", made)
+    return token
+
+
+async def _access(http: httpx.AsyncClient, askers: Askers, principal: str, doc_id: str, made: set[str]) -> None:
+    """What is for one principal is shown to it, and to nobody else who asks."""
+    await _publish(http, doc_id, (principal,), made)
+    for asking in askers.asking:
+        shown = doc_id in await _retrieve(http, asking, doc_id, "read")
+        if asking == principal and not shown:
+            raise CannotBegin(f"the key of --asker {principal} does not show what is for {principal}: is it its principal?")
+        if asking != principal and shown:
+            whose = f"the key of --asker {asking}" if asking else "the key in FRESHET_GATEWAY_API_KEY"
+            more = "which nobody has" if principal == NOBODY else "so leave that asker out"
+            raise CannotBegin(f"{whose} shows what is for {principal} alone, {more}: nothing could be judged")
+
+
+async def _retrieve(http: httpx.AsyncClient, asking: str, about: str, scope: str) -> set[str]:
+    body: dict[str, Any] = {"question": f"What is known of {about}?", "k": 5, "cache": False}
+    body["filter"] = {"about": {"eq": about}}
+    headers = {"Freshet-Principals": asking} if asking else {}
+    answer = await _let_in(http, "POST", "/v1/retrieve", scope, asking, json=body, headers=headers)
+    return {str(passage["doc_id"]) for passage in answer.json()["passages"]}
+
+
+async def _publish(http: httpx.AsyncClient, doc_id: str, access: tuple[str, ...], made: set[str]) -> Token:
+    path = f"/v1/documents/{quote(doc_id, safe='')}"
+    body = {"text": f"All that is known of {doc_id} is known.", "access": list(access), "metadata": {"about": doc_id}}
+    made.add(doc_id)
+    answer = await _let_in(http, "PUT", path, "write", "", json=body)
+    token, until = str(answer.json()["token"]), time.monotonic() + OUTCOME_SECONDS
+    while time.monotonic() < until:
+        status = await _let_in(http, "GET", path, "read", "", params={"token": token})
+        if (found := status.json()["status"]) == "indexed":
+            return Token.parse(token)
+        if found != "pending":
+            raise CannotBegin(f"the first document was {found}: {status.json().get('reason')}")
+        await asyncio.sleep(0.2)
+    raise CannotBegin(f"the first document is not visible after {OUTCOME_SECONDS:.0f} s: do the document lanes run?")
+
+
+async def _let_in(
+    http: httpx.AsyncClient, method: str, path: str, scope: str, asking: str, **request: Any
+) -> httpx.Response:
+    try:
+        answer = await http.request(method, path, **request)
+    except (httpx.HTTPError, OSError) as error:
+        raise CannotBegin(f"{http.base_url}: {method} was not answered ({error or type(error).__name__})") from None
+    if answer.status_code < 300:
+        return answer
+    said = _json(answer).get("detail") or _json(answer).get("title") or answer.text[:200]
+    whose = f"the key of --asker {asking}" if asking else f"the key ({WHERE_KEYS_ARE})"
+    if answer.status_code == 401:
+        raise CannotBegin(f"401: {said}: {whose}")
+    if answer.status_code == 403:
+        raise CannotBegin(f"403: {said}: {whose} needs the scope {scope}")
+    raise CannotBegin(f"{method} {path.split('/chaos')[0]} was answered {answer.status_code}: {said}")
+
+
+def _json(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
