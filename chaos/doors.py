@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from chaos.documents import Revision
 from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
-from topics.headers import ACCESS, CONTENT_TYPE, METADATA, TITLE
+from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, TITLE
 from topics.identity import DEFAULT_TENANT, DocumentRef, Token, document_key
 from topics.registry import documents_of
 
@@ -79,12 +79,22 @@ class KafkaDoor:
 
     async def publish(self, revision: Revision) -> Token:
         """Its place in the log; :class:`Away` where none is known."""
+        if revision.deletes:
+            return await self.send(revision.doc_id, None, [])
+        return await self.send(revision.doc_id, revision.text.encode(), headers_of(revision))
+
+    async def poison(self, doc_id: str) -> str:
+        """Something that no worker can take; gives what it must be refused for."""
+        await self.send(doc_id, b"Never to be seen.", [(CONTENT_TYPE, b"text/plain"), (PUBLISHED_AT, b"yesterday")])
+        return PUBLISHED_AT
+
+    async def send(self, doc_id: str, body: bytes | None, headers: list[tuple[str, bytes]]) -> Token:
+        """One record, once."""
         known: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
-        key = document_key(DocumentRef(self._tenant, revision.doc_id))
-        body = None if revision.deletes else revision.text.encode()
-        headers = [] if revision.deletes else headers_of(revision)
+        key = document_key(DocumentRef(self._tenant, doc_id))
         try:
-            self._producer.produce(self._topic, body, key, headers=headers, on_delivery=partial(_confirm, known, self._epoch))
+            confirm = partial(_confirm, known, self._epoch)
+            self._producer.produce(self._topic, body, key, headers=headers, on_delivery=confirm)
         except (BufferError, KafkaException) as error:
             raise Away(str(error)) from None
         return await known
@@ -102,9 +112,7 @@ class KafkaDoor:
 
 
 @asynccontextmanager
-async def kafka_door(
-    settings: Settings, epoch: int = EPOCH, tenant: str = DEFAULT_TENANT
-) -> AsyncIterator[KafkaDoor]:
+async def kafka_door(settings: Settings, epoch: int = EPOCH, tenant: str = DEFAULT_TENANT) -> AsyncIterator[KafkaDoor]:
     """Open while the block runs."""
     door = KafkaDoor(settings, epoch, tenant)
     serving = asyncio.create_task(door.serve())

@@ -68,6 +68,7 @@ class Window:
     fault: str
     began: float  # before inject
     injected: float | None = None  # inject returned
+    released: float | None = None  # before heal
     healed: float | None = None  # heal returned; None: never
     error: str | None = None
     sick: str | None = None  # what was wrong with the system before, if anything
@@ -104,6 +105,15 @@ class Letter:
     offset: int
     reason: str
     key: str
+
+
+@dataclass
+class Poison:
+    """A document sent on purpose that must become a dead letter: its key there, and a part of the reason."""
+
+    key: str
+    reason: str
+    at: float
 
 
 @dataclass
@@ -144,6 +154,7 @@ class History:
     samples: list[Sample] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    poisons: list[Poison] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # faults that could not be done here, and why
 
@@ -179,6 +190,7 @@ _TYPES: dict[str, Any] = {
     "samples": Sample,
     "probes": Probe,
     "letters": Letter,
+    "poisons": Poison,
     "deliveries": Delivery,
 }
 _REST = [each.name for each in fields(History) if each.name not in _TYPES]

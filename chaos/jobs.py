@@ -14,7 +14,7 @@ import msgspec
 
 RECONNECT = 0.2  # seconds
 GRACE = 5.0  # seconds behind the deadline until a client gives a job up
-KEPT = ("text", "attempt", "model", "rung", "degraded", "reason", "cached")  # of an event's data
+KEPT = ("text", "attempt", "model", "rung", "found", "degraded", "reason", "cached")  # of an event's data
 _AWAY = (httpx.HTTPError, OSError)
 
 

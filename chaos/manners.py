@@ -54,7 +54,10 @@ class Race:
 
 @dataclass
 class Ground:
-    """What they work on.  ``made`` are ids of documents that may have come to be besides those of the history."""
+    """What they work on.  ``made`` are ids of documents that may have come to be besides those of the history.
+
+    ``cached`` are questions that caches may answer.
+    """
 
     http: httpx.AsyncClient
     traffic: Traffic
@@ -65,6 +68,7 @@ class Ground:
     made: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     races: list[Race] = field(default_factory=list)
+    cached: History = field(default_factory=History)
     _count: Iterator[int] = field(default_factory=itertools.count)
 
     def fresh_id(self, what: str) -> str:
@@ -273,7 +277,7 @@ MANNERS: tuple[Manner, ...] = (
 
 
 def judge_answers(answers: Sequence[Answer]) -> list[Violation]:
-    """What is wrong is refused with a 4xx; what cannot be read comes to an outcome.  A door that was away is no answer."""
+    """What is wrong is refused by a 4xx, what cannot be read comes to an outcome; a door that was away said nothing."""
     found = []
     for answer in answers:
         refused = 400 <= answer.status < 500

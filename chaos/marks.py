@@ -35,7 +35,7 @@ class Marks:
     def close(self) -> None:
         """End what is open."""
         if self._open is not None:
-            self._open.healed = self._now()
+            self._open.released = self._open.healed = self._now()
             self._open = None
 
     @contextmanager
@@ -50,18 +50,25 @@ class Marks:
 
     async def follow(self, file: Path) -> None:
         """Take each line that is added to a file, which may come to be later, until cancelled."""
-        read = file.stat().st_size if file.exists() else 0
-        rest = b""
+        read, rest = _size(file), b""
         while True:
-            size = file.stat().st_size if file.exists() else 0
+            size = _size(file)
             if size < read:  # written anew
                 read, rest = 0, b""
             if size > read:
-                with file.open("rb") as stream:
-                    stream.seek(read)
-                    rest += stream.read(size - read)
-                read = size
-                *whole, rest = rest.split(b"\n")
-                for line in whole:
+                added = _from(file, read)
+                read += len(added)
+                *lines, rest = (rest + added).split(b"\n")
+                for line in lines:
                     self.mark(line.decode(errors="replace"))
             await asyncio.sleep(LOOK_EVERY)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _from(file: Path, place: int) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(place)
+        return stream.read()

@@ -48,7 +48,9 @@ async def _access(http: httpx.AsyncClient, askers: Askers, principal: str, doc_i
     for asking in askers.asking:
         shown = doc_id in await _retrieve(http, asking, doc_id, "read")
         if asking == principal and not shown:
-            raise CannotBegin(f"the key of --asker {principal} does not show what is for {principal}: is it its principal?")
+            raise CannotBegin(
+                f"the key of --asker {principal} does not show what is for {principal}: is it its principal?"
+            )
         if asking != principal and shown:
             whose = f"the key of --asker {asking}" if asking else "the key in FRESHET_GATEWAY_API_KEY"
             more = "which nobody has" if principal == NOBODY else "so leave that asker out"

@@ -82,8 +82,9 @@ class Repeats:
 
     def _changed(self) -> list[Write]:
         """What became visible a moment ago; one question in three is about that."""
-        since = self._history.now() - JUST_NOW
-        recent = [w for w in self._history.writes[-20:] if w.visible is not None and w.visible > since]
+        since, own = self._history.now() - JUST_NOW, self._author.doc_ids
+        last = (w for w in self._history.writes[-20:] if w.revision.doc_id in own)
+        recent = [w for w in last if w.visible is not None and w.visible > since]
         return recent if self._random.random() < 1 / 3 else []
 
     def _newest(self, doc_id: str) -> Write | None:

@@ -6,9 +6,9 @@ marks it.  All documents lie under one prefix and are removed at the end, howeve
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -16,7 +16,9 @@ import httpx
 import msgspec
 
 from chaos.askers import Askers
-from chaos.checkers import Bounds, judge
+from chaos.checkers import CHECKERS, Bounds, judge
+from chaos.checkers.documents import cached, lost, mixed, resurrected, revoked
+from chaos.checkers.vacuity import EVIDENCE
 from chaos.documents import Author
 from chaos.doors import kafka_door
 from chaos.history import Door, History, Sample, Violation, Window
@@ -25,13 +27,16 @@ from chaos.manners import DEADLINE, LOOK_EVERY, MANNERS, Ground, judge_answers, 
 from chaos.marks import Marks
 from chaos.pace import Pace
 from chaos.preflight import check
+from chaos.probes import EVERY, Probes
 from chaos.removal import Removal, remove
 from chaos.traffic import Traffic
 from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT
 
 DOCUMENTS = 12
-REST_SECONDS = 4.0  # between two manners
+PROBE = 3  # changes and questions of one probe
+PROBES = 1 / 3  # of the rate
+RESTS = 8  # probes between two manners: enough to tell that all is normal again
 MANNER_SECONDS = 90.0  # until one is given up
 SETTLE_SECONDS = 75.0
 REMOVE_SECONDS = 120.0
@@ -53,6 +58,7 @@ class Plan:
     tenant: str | None = None
     kafka: Settings | None = None  # documents go straight into the log as well
     ttl: float = TTL
+    recovery: float = 60.0  # seconds from the end of a fault until all is normal
     mark_file: Path | None = None
 
     @property
@@ -64,6 +70,17 @@ class Plan:
     def statements(self) -> list[str]:
         """Documents that are edited again and again."""
         return [f"{self.prefix}statements-{number}" for number in range(DOCUMENTS)]
+
+    @property
+    def every(self) -> float:
+        """Seconds between two probes."""
+        return max(EVERY, PROBE / (self.rate * PROBES))
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is not to be known from outside is not judged, and must not have been there."""
+        needed = {"lost", "mixed", "stale"}
+        return Bounds(ladder=(), recovery={}, slowest=self.recovery, optional=frozenset(EVIDENCE.keys() - needed))
 
     def says(self) -> list[str]:
         """All that it will do, for who is to allow it."""
@@ -84,8 +101,9 @@ class Outcome:
 
     history: History
     violations: dict[str, list[Violation]]
+    unseen: list[str]
     removal: Removal
-    stopped: bool = False
+    stopped: bool
 
     @property
     def broken(self) -> int:
@@ -114,7 +132,9 @@ async def run(plan: Plan, stop: asyncio.Event, tell: Callable[[str], None]) -> O
                 kafka = await open_.enter_async_context(kafka_door(plan.kafka, token.epoch, tenant))
             author = Author(plan.seed, plan.statements, plan.askers.named)
             traffic = Traffic(http, history, author, plan.seed, kafka=kafka, poll=LOOK_EVERY)
-            ground = Ground(http, traffic, history, Pace(plan.rate), plan.prefix, Random(plan.seed), made)
+            pace = Pace(plan.rate * (1 - PROBES))
+            ground = Ground(http, traffic, history, pace, plan.prefix, Random(plan.seed), made)
+            ground.cached.writes = history.writes
             await _drive(plan, author, ground, stop, tell)
         finally:
             made |= written(history.writes)
@@ -122,17 +142,35 @@ async def run(plan: Plan, stop: asyncio.Event, tell: Callable[[str], None]) -> O
                 tell(f"removing {len(made)} documents under {plan.prefix}")
                 removal = await remove(http, plan.prefix, made, REMOVE_SECONDS)
                 _say_left(removal, tell)
-    violations = judge(history, Bounds(ttl=plan.ttl))
-    violations |= {"bad-input": judge_answers(ground.answers), "disorder": judge_races(ground.races)}
-    _save(plan.out, ground, violations, removal)
-    return Outcome(history, violations, removal, stopped=stop.is_set())
+    outcome = Outcome(history, verdict(plan, ground), unseen(plan, history), removal, stop.is_set())
+    _save(plan.out, ground, outcome)
+    return outcome
+
+
+def verdict(plan: Plan, ground: Ground) -> dict[str, list[Violation]]:
+    """All checkers on what was asked past the caches; those of documents on the rest; and what is only seen here."""
+    found = judge(ground.history, plan.bounds)
+    kept = replace(plan.bounds, ttl=plan.ttl)
+    for name, check_ in (("lost", lost), ("resurrected", resurrected), ("mixed", mixed), ("revoked", revoked)):
+        found[name] = found[name] + [each for each in check_(ground.cached, kept) if each.kind != "lost"]
+    found["cached"] = cached(ground.cached, kept)
+    # A door that is full says so: that is no failure of its.
+    found["questions"] = [each for each in found["questions"] if not each.detail.startswith("429 ")]
+    return found | {"bad-input": judge_answers(ground.answers), "disorder": judge_races(ground.races)}
+
+
+def unseen(plan: Plan, history: History) -> list[str]:
+    """Checkers that had nothing to look at."""
+    return [name for name in CHECKERS if name in EVIDENCE and not EVIDENCE[name][1](history, plan.bounds)]
 
 
 async def _drive(plan: Plan, author: Author, ground: Ground, stop: asyncio.Event, tell: Callable[[str], None]) -> None:
     history, ends = ground.history, asyncio.Event()
     marks, history.began = Marks(history.windows, history.now), history.now()
+    probes = Probes(ground.traffic, history, f"{plan.prefix}probe", plan.every)
     loops = [_publish(plan, author, ground, ends), _ask(plan, author, ground, ends), _jobs(ground, ends)]
-    work = [asyncio.create_task(loop) for loop in (*loops, _misbehave(ground, ends, tell), _look(ground, ends))]
+    loops += [_misbehave(plan, ground, ends, tell), _look(ground, ends), probes.run(ends)]
+    work = [asyncio.create_task(loop) for loop in loops]
     beside = [asyncio.create_task(stop.wait())]
     if plan.mark_file:
         beside.append(asyncio.create_task(marks.follow(plan.mark_file)))
@@ -163,12 +201,16 @@ async def _publish(plan: Plan, author: Author, ground: Ground, ends: asyncio.Eve
 
 async def _ask(plan: Plan, author: Author, ground: Ground, ends: asyncio.Event) -> None:
     """One question in four may be answered by a cache."""
+    through = Traffic(ground.http, ground.cached, author, plan.seed)
     while not ends.is_set():
         await ground.pace.take()
-        doc_id = ground.draw.choice(author.doc_ids)
-        cached = {} if ground.draw.random() < 0.25 else {"cache": False}
-        body = {"filter": {"about": {"eq": doc_id}}, **cached}
-        await ground.traffic.ask([doc_id], ground.draw.choice(plan.askers.asking), body)
+        doc_id, asking = ground.draw.choice(author.doc_ids), ground.draw.choice(plan.askers.asking)
+        about = {"filter": {"about": {"eq": doc_id}}}
+        if ground.draw.random() < 0.25:
+            for read in await through.ask([doc_id], asking, about):
+                read.cached = True  # it may have been, as far as one can tell
+        else:
+            await ground.traffic.ask([doc_id], asking, {**about, "cache": False})
 
 
 async def _jobs(ground: Ground, ends: asyncio.Event) -> None:
@@ -185,12 +227,12 @@ async def _jobs(ground: Ground, ends: asyncio.Event) -> None:
                 group.create_task(one())
 
 
-async def _misbehave(ground: Ground, ends: asyncio.Event, tell: Callable[[str], None]) -> None:
+async def _misbehave(plan: Plan, ground: Ground, ends: asyncio.Event, tell: Callable[[str], None]) -> None:
     """One manner after the other, each a window, in an order that the seed draws."""
     while not ends.is_set():
         for manner in ground.draw.sample(MANNERS, len(MANNERS)):
             with suppress(TimeoutError):
-                await asyncio.wait_for(ends.wait(), REST_SECONDS)
+                await asyncio.wait_for(ends.wait(), RESTS * plan.every)
             if ends.is_set():
                 return
             tell(manner.name)
@@ -202,7 +244,7 @@ async def _misbehave(ground: Ground, ends: asyncio.Event, tell: Callable[[str], 
                     await manner.run(ground)
             except (httpx.HTTPError, OSError, TimeoutError) as error:
                 window.error = repr(error)[:200]
-            window.healed = ground.history.now()
+            window.released = window.healed = ground.history.now()
 
 
 async def _look(ground: Ground, ends: asyncio.Event) -> None:
@@ -222,12 +264,12 @@ def _say_left(removal: Removal, tell: Callable[[str], None]) -> None:
         tell(f"not removed: {len(removal.left) - 5} more, see left.json")
 
 
-def _save(out: Path, ground: Ground, violations: Mapping[str, list[Violation]], removal: Removal) -> None:
+def _save(out: Path, ground: Ground, outcome: Outcome) -> None:
     ground.history.save(out)
-    for name, found in (("answers", ground.answers), ("races", ground.races), ("violations", violations)):
+    ground.cached.save(out / "cached")
+    rest = {"answers": ground.answers, "races": ground.races, "violations": outcome.violations}
+    for name, found in (rest | {"left": outcome.removal.left}).items():
         (out / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    if removal.left:
-        (out / "left.json").write_bytes(msgspec.json.format(msgspec.json.encode(removal.left)))
 
 
 def _listed(names: list[str]) -> str:

@@ -33,9 +33,10 @@ class Traffic:
         seed: int,
         edge: httpx.AsyncClient | None = None,
         kafka: KafkaDoor | None = None,
+        patience: float = OUTCOME_SECONDS,
         poll: float = POLL,
     ) -> None:
-        self._poll = poll
+        self._patience, self._poll = patience, poll
         self._http, self._history, self._author, self._edge, self._kafka = http, history, author, edge, kafka
         self._random = random.Random(seed)
         self._newest: dict[str, Write] = {}
@@ -96,7 +97,7 @@ class Traffic:
 
     async def _watch(self, write: Write) -> None:
         path = _path(write.revision.doc_id)
-        until = self._history.now() + OUTCOME_SECONDS
+        until = self._history.now() + self._patience
         while self._history.now() < until:
             try:
                 response = await self._http.get(path, params={"token": write.token or ""})

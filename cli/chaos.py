@@ -8,15 +8,17 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from runtime.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from chaos.target import Outcome
 
 console = Console(highlight=False)
 REPORTS = Path("chaos-reports")
@@ -36,6 +38,9 @@ def chaos(
         Path | None, typer.Option(help="Lines that are added to it mark faults of your own: what begins, or `end`.")
     ] = None,
     cache_ttl: Annotated[float, typer.Option(help="Seconds that caches keep there (FRESHET_CACHE_TTL).")] = 300,
+    recovery: Annotated[
+        float, typer.Option(help="Seconds from the end of a fault until all must be normal again.")
+    ] = 60,
     seed: Annotated[int | None, typer.Option(help="The same seed does the same in the same order.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
 ) -> None:
@@ -49,7 +54,7 @@ def chaos(
         raise typer.Exit(2) from None
     from chaos.askers import Askers
     from chaos.preflight import CannotBegin
-    from chaos.target import Outcome, Plan, run
+    from chaos.target import Plan, run
 
     key = settings.gateway.api_key.get_secret_value() if settings.gateway.api_key else None
     if others and key is None:
@@ -68,6 +73,7 @@ def chaos(
         tenant=tenant,
         kafka=settings if {"FRESHET_BROKERS", "FRESHET_BROKERS_FILE"} & os.environ.keys() else None,
         ttl=cache_ttl,
+        recovery=recovery,
         mark_file=mark_file,
     )
     for line in plan.says():
@@ -77,7 +83,7 @@ def chaos(
         raise typer.Exit(2)
     console.print(f"seed {drawn}")
 
-    async def all_of_it() -> Outcome:
+    async def all_of_it() -> "Outcome":
         return await run(plan, _stopped_by_signals(), lambda line: console.print(f"  {line}", markup=False))
 
     try:
@@ -120,3 +126,34 @@ def _stopped_by_signals() -> asyncio.Event:
     for number in numbers:
         loop.add_signal_handler(number, told)
     return stop
+
+
+def _report(outcome: "Outcome", out: Path) -> None:
+    history = outcome.history
+    table = Table("what", "count")
+    answered = [read for read in history.reads if read.result == "ok"]
+    busy = sum((read.error or "").startswith("429 ") for read in history.reads)
+    table.add_row("changes acknowledged", str(sum(write.result == "ok" for write in history.writes)))
+    table.add_row("questions answered", f"{len(answered)} of {len(history.reads)}")
+    table.add_row("refused because it was full (429)", str(busy))
+    table.add_row("jobs ended", f"{sum(job.final is not None for job in history.jobs)} of {len(history.jobs)}")
+    table.add_row("faults: by clients, or marked", str(len(history.windows)))
+    for name, found in outcome.violations.items():
+        if name in outcome.unseen and not found:
+            table.add_row(f"[dim]violations: {name}[/dim]", "[dim]nothing to judge[/dim]")
+        else:
+            table.add_row(f"violations: {name}", f"[{'red' if found else 'green'}]{len(found)}[/]")
+    table.add_row("documents removed", str(outcome.removal.removed))
+    if outcome.removal.left:
+        table.add_row("[red]documents left[/red]", f"[red]{len(outcome.removal.left)}[/red]")
+    console.print(table)
+    for name, found in outcome.violations.items():
+        for each in found[:5]:
+            console.print(
+                f"  {name}: {each.kind} {each.subject}: {each.detail}", style="red", markup=False, soft_wrap=True
+            )
+    console.print(f"history: {out}", soft_wrap=True)
+
+
+def _say(text: str) -> None:
+    console.print(text, style="red", markup=False, soft_wrap=True)
