@@ -16,7 +16,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from chaos.documents import Revision
 from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
-from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, TITLE
+from topics.headers import ACCESS, CONTENT_TYPE, METADATA, TITLE
+from topics.headers import PUBLISHED_AT as POISONED
 from topics.identity import DEFAULT_TENANT, DocumentRef, Token, document_key
 from topics.registry import documents_of
 
@@ -83,10 +84,9 @@ class KafkaDoor:
             return await self.send(revision.doc_id, None, [])
         return await self.send(revision.doc_id, revision.text.encode(), headers_of(revision))
 
-    async def poison(self, doc_id: str) -> str:
-        """Something that no worker can take; gives what it must be refused for."""
-        await self.send(doc_id, b"Never to be seen.", [(CONTENT_TYPE, b"text/plain"), (PUBLISHED_AT, b"yesterday")])
-        return PUBLISHED_AT
+    async def poison(self, doc_id: str) -> None:
+        """Something that no worker can take: its letter names ``POISONED``."""
+        await self.send(doc_id, b"Never to be seen.", [(CONTENT_TYPE, b"text/plain"), (POISONED, b"yesterday")])
 
     async def send(self, doc_id: str, body: bytes | None, headers: list[tuple[str, bytes]]) -> Token:
         """One record, once."""

@@ -43,9 +43,13 @@ def schedule(seed: int, faults: Sequence[Fault], seconds: float) -> list[Planned
     """The same for the same seed, faults and time."""
     if not faults:
         return []
-    draw, count = random.Random(seed), max(1, round((seconds - FIRST) / PACE))
-    dealt = [_deal(seed * count + place, faults) for place in range(count)]
-    draw.shuffle(dealt)
+    count = max(1, round((seconds - FIRST) / PACE))
+    return planned(seed, [_deal(seed * count + place, faults) for place in range(count)])
+
+
+def planned(seed: int, faults: Sequence[Fault]) -> list[Planned]:
+    """Just these, at times that follow from the seed."""
+    draw = random.Random(seed)
     return [
         Planned(
             fault,
@@ -53,7 +57,7 @@ def schedule(seed: int, faults: Sequence[Fault], seconds: float) -> list[Planned
             0.0 if fault.instant else draw.uniform(*HOLD),
             place > 0 and draw.random() < RASH,
         )
-        for place, fault in enumerate(dealt)
+        for place, fault in enumerate(faults)
     ]
 
 

@@ -37,7 +37,8 @@ class Traffic:
         poll: float = POLL,
     ) -> None:
         self._patience, self._poll = patience, poll
-        self._http, self._history, self._author, self._edge, self._kafka = http, history, author, edge, kafka
+        self.author = author
+        self._http, self._history, self._edge, self._kafka = http, history, edge, kafka
         self._random = random.Random(seed)
         self._newest: dict[str, Write] = {}
         self._watching: set[asyncio.Task[None]] = set()
@@ -46,7 +47,7 @@ class Traffic:
         """Publish revision after revision; the next of a document only after the last one's fate is known."""
         doors: tuple[Door, ...] = ("http",) if self._kafka is None else ("http", "kafka")
         while not stop.is_set():
-            await self.publish(self._author.next(), self._random.choice(doors))
+            await self.publish(self.author.next(), self._random.choice(doors))
             await asyncio.sleep(pause)
 
     async def settle(self) -> None:
@@ -111,8 +112,8 @@ class Traffic:
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""
         while not stop.is_set():
-            doc_id = self._random.choice(self._author.doc_ids)
-            principal = self._random.choice(["", *self._author.principals])
+            doc_id = self._random.choice(self.author.doc_ids)
+            principal = self._random.choice(["", *self.author.principals])
             await self.ask([doc_id], principal, {"filter": {"about": {"eq": doc_id}}, "cache": False})
             await asyncio.sleep(pause)
 

@@ -8,6 +8,7 @@ from collections import Counter
 
 from chaos.checkers.bounds import Bounds
 from chaos.checkers.calm import calm
+from chaos.checkers.webhooks import forgotten
 from chaos.history import History, Violation
 from chaos.jobs import Job
 from chaos.rungs import LATE, wrong_with
@@ -23,7 +24,7 @@ def jobs(history: History, bounds: Bounds) -> list[Violation]:
         for kind, detail in wrong_with(job, bounds.ladder, models=not undisturbed):
             if undisturbed or (job.id is not None and kind not in EXCUSED):
                 found.append(Violation(kind, job.id or "never taken in", detail, job.sent))
-        if len(set(job.ids)) > 1:
+        if len(set(job.ids)) > 1 and not forgotten(job, history):
             found.append(Violation("twice", job.ids[0], f"one key, {len(set(job.ids))} jobs", job.sent))
     shared = [id_ for id_, count in Counter(job.id for job in history.jobs if job.id).items() if id_ and count > 1]
     return found + [Violation("shared", id_, "two questions were told of one job", history.began) for id_ in shared]

@@ -1,9 +1,16 @@
-"""Faults: each a small type and its name in the list."""
+"""Faults: each a small type, and its name in the list.
 
-from typing import Protocol
+`inject` returns when the system has been struck, `heal` when what was struck runs and answers again.
+"""
 
-from chaos.faults.kill import Kill
-from chaos.faults.site import Site
+from typing import Final, Protocol
+
+from chaos.faults.network import KINDS, Link
+from chaos.faults.process import kill, pause, pause_long, terminate
+from chaos.faults.servers import Flush, RollBack, restart
+from chaos.faults.site import NotBack, Site
+
+__all__ = ("FAULTS", "Fault", "NotBack", "Site")
 
 
 class Fault(Protocol):
@@ -28,4 +35,13 @@ class Fault(Protocol):
         """Everything as before; harmless when nothing was injected; waits, with a deadline, until programs run."""
 
 
-FAULTS: tuple[Fault, ...] = tuple(Kill(name) for name in ("chunk", "embed", "index", "retrieve", "gateway"))
+PROGRAMS: Final = ("gateway", "chunk", "embed", "index", "retrieve", "generate", "deliver", "notify", "map", "purge")
+SERVERS: Final = ("kafka", "weaviate", "redis-state", "redis-cache")
+LINKS: Final = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cache", "llm")
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    *(make(name) for make in (kill, terminate, pause, pause_long) for name in PROGRAMS),
+    *(make(name) for make in (kill, restart) for name in SERVERS),
+    *(make(name) for make in (Flush, RollBack) for name in ("redis-state", "redis-cache")),
+    *(Link(kind, name) for kind in KINDS for name in LINKS),
+)

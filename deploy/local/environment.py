@@ -21,7 +21,8 @@ _SHORT_NAMES = {
     "LLM_MODEL": "FRESHET_LLM_MODEL",
     "LLM_API_KEY": "FRESHET_LLM_API_KEY",
 }
-_STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS")  # say how to run the stack, not how a process behaves
+KAFKA_PROXY = "FRESHET_KAFKA_PROXY"  # host:port of what stands in front of Kafka, which Kafka must tell its clients
+_STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS", KAFKA_PROXY)  # how to run the stack, not how a process behaves
 # Without bytecode files an import of the encoder costs 15 s instead of 6; the other PYTHON ones belong to the shell
 # that started us, and make's would have a nested make wait for our job slots.
 _NOT_FOR_CHILDREN = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")

@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.local.cache import cache_folder
 from deploy.local.environment import (
     EXTERNAL_ADDRESSES,
+    KAFKA_PROXY,
     addresses,
     child_environment,
     is_external,
@@ -62,7 +63,7 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     addresses(ports, user)  # refuses a missing external address before anything is touched
     cache = cache_folder(user)
     parts = None if is_external(user) else locate(cache, user)
-    servers = server_programs(ports, state.folder, parts) if parts else []
+    servers = server_programs(ports, state.folder, parts, user.get(KAFKA_PROXY, "")) if parts else []
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}

@@ -68,6 +68,11 @@ class Ports:
         """The Redis that may forget."""
         return self.base + 30
 
+    @property
+    def kafka_proxied(self) -> int:
+        """Kafka's listener for what stands in front of it, where something does."""
+        return self.base + 39
+
     def metrics(self, position: int) -> int:
         """Where the worker slot at this position of the plan reports its metrics."""
         if position >= len(_METRICS_OFFSETS):

@@ -58,14 +58,19 @@ REDIS_ROLES: dict[str, dict[str, str]] = {
 }
 
 
-def kafka_settings(ports: Ports, data: Path) -> str:
-    """One node that is broker and controller, tuned to be up fast and to lose nobody's time in tests."""
+def kafka_settings(ports: Ports, data: Path, proxy: str = "") -> str:
+    """One node that is broker and controller, tuned to be up fast and to lose nobody's time in tests.
+
+    Clients go to the address that Kafka tells them: whoever comes through a proxy is told the proxy's.
+    """
+    through = f",PROXIED://127.0.0.1:{ports.kafka_proxied}" if proxy else ""
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{ports.kafka_controller}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka},CONTROLLER://127.0.0.1:{ports.kafka_controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka},CONTROLLER://127.0.0.1:{ports.kafka_controller}{through}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{ports.kafka}" + (f",PROXIED://{proxy}" if proxy else ""),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
@@ -81,11 +86,11 @@ def kafka_settings(ports: Ports, data: Path) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-def kafka(ports: Ports, state: Path, parts: Parts) -> Program:
+def kafka(ports: Ports, state: Path, parts: Parts, proxy: str = "") -> Program:
     """Write Kafka's settings and give its command line."""
     folder = state / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.properties").write_text(kafka_settings(ports, state / "data" / "kafka"))
+    (folder / "server.properties").write_text(kafka_settings(ports, state / "data" / "kafka", proxy))
     return Program(
         name="kafka",
         group="servers",
@@ -104,7 +109,8 @@ def kafka(ports: Ports, state: Path, parts: Parts) -> Program:
             "kafka.Kafka",
             str(folder / "server.properties"),
         ),
-        ports={"client": ports.kafka, "controller": ports.kafka_controller},
+        ports={"client": ports.kafka, "controller": ports.kafka_controller}
+        | ({"proxied": ports.kafka_proxied} if proxy else {}),
         bare=True,
     )
 
@@ -206,10 +212,10 @@ def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
     return Program(name, "servers", (parts.redis, str(settings)), {"redis": port}, {}, bare=True)
 
 
-def server_programs(ports: Ports, state: Path, parts: Parts) -> list[Program]:
+def server_programs(ports: Ports, state: Path, parts: Parts, kafka_proxy: str = "") -> list[Program]:
     """All four servers, their settings written."""
     return [
-        kafka(ports, state, parts),
+        kafka(ports, state, parts, kafka_proxy),
         weaviate(ports, state, parts),
         redis("redis-state", ports.redis_state, state, parts),
         redis("redis-cache", ports.redis_cache, state, parts),
