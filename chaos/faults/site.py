@@ -13,10 +13,12 @@ from deploy.local import health
 from deploy.local.own_stack import OwnStack
 from deploy.local.supervisor import Process, Supervisor
 from runtime.brokers import librdkafka_options
-from runtime.settings import Settings
+from runtime.settings import Kafka, Settings
+from topics.registry import group_of
 
 DEADLINE = 60.0  # seconds for a program to be back
 _LOOK_EVERY = 0.1
+_ADMIN_SECONDS = 10.0
 
 
 class NotBack(Exception):
@@ -58,10 +60,22 @@ class Site:
         found: int = self.programs[name]["ports"][use]
         return found
 
+    @property
+    def kafka(self) -> Kafka:
+        """Settings of a client of Kafka that goes past the proxies."""
+        ports = (planned["ports"] for planned in self.programs.values())
+        brokers = ",".join(f"127.0.0.1:{each['client']}" for each in ports if "client" in each)
+        return self.settings.kafka.model_copy(update={"brokers": brokers})
+
     def admin(self) -> AdminClient:
         """Of Kafka, past the proxies."""
-        direct = self.settings.kafka.model_copy(update={"brokers": f"127.0.0.1:{self.port('kafka', 'client')}"})
-        return AdminClient(librdkafka_options(direct) | {"log_level": 0})
+        return AdminClient(librdkafka_options(self.kafka) | {"log_level": 0})
+
+    def members(self, lane: str) -> dict[str, int]:
+        """Who works for a lane, and how many partitions each has."""
+        group = group_of(self.settings.kafka.prefix, lane, self.settings.generation)
+        found = self.admin().describe_consumer_groups([group])[group].result(_ADMIN_SECONDS)
+        return {m.group_instance_id or m.member_id: len(m.assignment.topic_partitions) for m in found.members}
 
     def wrong(self, name: str) -> str | None:
         """What is wrong with a program; None: it runs and answers."""

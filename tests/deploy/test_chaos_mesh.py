@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from chaos.faults import FAULTS
-from deploy.local.programs import PURGER, ROOT, WORKERS
+from deploy.local.programs import MAPPER, PURGER, ROOT, WORKERS
 
 FOLDER = ROOT / "deploy" / "chaos-mesh"
 SERVERS = {"kafka", "weaviate", "redis-state", "redis-cache", "llm"}
-PROGRAMS = {"gateway", *WORKERS, PURGER}
+PROGRAMS = {"gateway", *WORKERS, MAPPER, PURGER}
 DURATION = r"^\d+(ms|s|m|h)$"
 TEXT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 1}
 
@@ -147,7 +147,7 @@ def test_the_schedule_kills_programs_of_ours() -> None:
     spec = SCHEDULE["spec"]
     assert len(spec["schedule"].split()) == 5 and spec["concurrencyPolicy"] == "Forbid"
     check(spec["type"], spec[FIELDS[spec["type"]]])
-    assert set(spec["podChaos"]["containerNames"]) == {"gateway", *WORKERS}
+    assert set(spec["podChaos"]["containerNames"]) == PROGRAMS
 
 
 def rows(heading: str) -> dict[str, str]:
