@@ -60,6 +60,7 @@ class Plan:
     ttl: float = TTL
     recovery: float = 60.0  # seconds from the end of a fault until all is normal
     mark_file: Path | None = None
+    rest: float | None = None  # seconds between two manners; long enough for all to be normal again where not said
 
     @property
     def prefix(self) -> str:
@@ -232,7 +233,7 @@ async def _misbehave(plan: Plan, ground: Ground, ends: asyncio.Event, tell: Call
     while not ends.is_set():
         for manner in ground.draw.sample(MANNERS, len(MANNERS)):
             with suppress(TimeoutError):
-                await asyncio.wait_for(ends.wait(), RESTS * plan.every)
+                await asyncio.wait_for(ends.wait(), RESTS * plan.every if plan.rest is None else plan.rest)
             if ends.is_set():
                 return
             tell(manner.name)
