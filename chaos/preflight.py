@@ -26,15 +26,15 @@ async def check(http: httpx.AsyncClient, askers: Askers, prefix: str, made: set[
     try:
         alive = await http.get("/healthz")
     except (httpx.HTTPError, OSError) as error:
-        raise CannotBegin(f"{where}: nobody answers there ({error or type(error).__name__})") from None
+        raise CannotBegin(f"{where}: nobody answers there ({str(error) or type(error).__name__})") from None
     if alive.status_code != 200 or "in_flight" not in alive.text:
         raise CannotBegin(f"{where}: answers {alive.status_code} to /healthz, which is no gateway of Freshet")
     ready = await http.get("/readyz")
     if ready.status_code != 200:
         wrong = [name for name, check in _json(ready).get("checks", {}).items() if not check.get("ok")]
         raise CannotBegin(f"{where}: not ready before anything was done to it: {', '.join(wrong) or ready.text[:200]}")
-    await _retrieve(http, "", "x", "read")
-    if (there := await visible(http, prefix)) != []:
+    await _let_in(http, "GET", "/v1/documents", "read", "", params={"limit": 1})
+    if there := await visible(http, prefix):
         raise CannotBegin(f"{where}: documents lie under {prefix} already, {there[0]} for one")
     token = await _publish(http, f"{prefix}first", (), made)
     for principal in askers.named:
@@ -87,7 +87,9 @@ async def _let_in(
     try:
         answer = await http.request(method, path, **request)
     except (httpx.HTTPError, OSError) as error:
-        raise CannotBegin(f"{http.base_url}: {method} was not answered ({error or type(error).__name__})") from None
+        raise CannotBegin(
+            f"{http.base_url}: {method} was not answered ({str(error) or type(error).__name__})"
+        ) from None
     if answer.status_code < 300:
         return answer
     said = _json(answer).get("detail") or _json(answer).get("title") or answer.text[:200]
