@@ -8,6 +8,7 @@ CAMPAIGNS = {
     "cache": "Questions that come again and again among edits: nothing cached outlives a change.",
     "campaign": "Traffic of every kind and every fault, by a seed: nothing is lost, old, mixed or slow to come back.",
     "llm": "Language models limit, stall, cut and fall silent, and processes die: every job answered, rung named.",
+    "mutations": "No system is run: histories broken on purpose, and which checker catches each.",
     "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
     "overload": "Three times the peak for a minute: answered in time or refused at once, nothing lost, nothing grows.",
     "regression": "What a campaign has once found, done again.",

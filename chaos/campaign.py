@@ -49,9 +49,11 @@ class Campaign:
             bar = progress.add_task(f"seed {seed}, {len(plan)} faults", total=self.seconds)
             run = Run(self.system, seed, self.done, self.seconds, plan, bounds=self.bounds)
             run.tell = lambda completed: progress.update(bar, completed=completed)
+            run.say = lambda text: progress.console.print(f"  {text}", soft_wrap=True)
             self.done += 1
             history = await drive(run)
             history.missing = list(missing)
+            history.save(out)  # whatever becomes of the rest
             found = await asyncio.to_thread(audit, stack, out)
         verdict = verdict_of(history, self.bounds, found)
         folder.save(history, verdict, await metrics_of(stack, doors))
@@ -95,7 +97,7 @@ def choose(names: Sequence[str] | None, parser: argparse.ArgumentParser) -> list
 async def _seeds(running: System, chosen: Sequence[Fault], options: argparse.Namespace, began: float) -> list[Verdict]:
     campaign, verdicts = Campaign(running, options.seconds, options.out), list[Verdict]()
     faults, missing = available(chosen, running.site)
-    for seed in _of(options, began):
+    for seed in seeds_of(options, began):
         plan = schedule(seed, faults, options.seconds)
         if options.only is not None:
             plan = [plan[index] for index in options.only]
@@ -107,7 +109,7 @@ async def _seeds(running: System, chosen: Sequence[Fault], options: argparse.Nam
     return verdicts
 
 
-def _of(options: argparse.Namespace, began: float) -> Iterator[int]:
+def seeds_of(options: argparse.Namespace, began: float) -> Iterator[int]:
     """Seeds, as many as were asked for or fit."""
     number, longest = 0, 0.0
     while options.seeds is None or number < options.seeds:

@@ -58,7 +58,8 @@ class Run:
     plan: Sequence[Planned] = ()
     load: Load = field(default_factory=Load)
     bounds: Bounds = field(default_factory=Bounds)
-    tell: Callable[[float], None] = lambda _: None
+    tell: Callable[[float], None] = lambda _: None  # seconds of traffic so far
+    say: Callable[[str], None] = lambda _: None  # what is going on
 
     @property
     def prefix(self) -> str:
@@ -113,12 +114,13 @@ async def _live(
         asyncio.create_task(endpoint.keep(stop)),
         asyncio.create_task(_poison(run, history, kafka, stop)),
     ]
-    haunting = asyncio.create_task(haunt(run.system.site, run.plan, history, _well(history, run.bounds)))
+    haunting = asyncio.create_task(haunt(run.system.site, run.plan, history, _well(history, run.bounds), run.say))
     until = history.now() + run.seconds
     while not (haunting.done() and history.now() >= until) and not any(task.done() for task in work):
         run.tell(min(run.seconds, run.seconds - until + history.now()))
         await asyncio.sleep(0.5)
     await haunting
+    run.say("quiet: waiting until nothing is left to do")
     stop.set()
     await asyncio.gather(*work)
     with contextlib.suppress(TimeoutError):  # what is missing is missing in the history, and a checker's affair

@@ -67,7 +67,13 @@ def _deal(card: int, faults: Sequence[Fault]) -> Fault:
     return random.Random(f"deck {deck}").sample(list(faults), len(faults))[place]
 
 
-async def haunt(site: Site, plan: Sequence[Planned], history: History, well: Callable[[float], str | None]) -> None:
+async def haunt(
+    site: Site,
+    plan: Sequence[Planned],
+    history: History,
+    well: Callable[[float], str | None],
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Do it all, and write down when; whatever happens, each fault is healed.
 
     ``well`` says what has been wrong since a moment, None where all has become normal.
@@ -89,7 +95,15 @@ async def haunt(site: Site, plan: Sequence[Planned], history: History, well: Cal
             window.released = history.now()
             await _heal(planned.fault, site, window, history)
         since = history.now()
+        say(_told(window, history))
     await until_well(well, since)
+
+
+def _told(window: Window, history: History) -> str:
+    held = "not injected" if window.injected is None else f"for {(window.released or 0) - window.injected:.1f} s"
+    sick = "" if window.sick is None else ", while it was ill"
+    error = "" if window.error is None else f": {window.error}"
+    return f"{window.began - history.began:.0f} s: {window.fault} {held}{sick}{error}"
 
 
 async def _heal(fault: Fault, site: Site, window: Window, history: History) -> None:

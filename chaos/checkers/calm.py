@@ -1,7 +1,8 @@
 """When a run was undisturbed, and how long each fault was felt.
 
 A fault is felt from before it was injected until all was normal again after it was healed: until the first of so many
-normal probes in a row came to its end.  What must hold always is judged always; what may fail under a fault is judged
+normal probes in a row came to its end.  Its recovery counts from when it was let go, so that what a program needs to
+start again is part of it.  What must hold always is judged always; what may fail under a fault is judged
 in calm only.
 """
 
@@ -36,6 +37,12 @@ def recoveries(history: History, bounds: Bounds) -> list[Recovery]:
     return [_recovery(window, history, bounds) for window in history.windows if window.healed is not None]
 
 
+def released_at(window: Window) -> float:
+    """When a fault was over, and what it struck could begin to come back."""
+    moments = [moment for moment in (window.released, window.healed) if moment is not None]
+    return moments[0] if moments else FOREVER
+
+
 def recovery_times(history: History, bounds: Bounds) -> dict[str, list[float]]:
     """Seconds by fault, of those that could be measured."""
     found = defaultdict(list)
@@ -47,6 +54,7 @@ def recovery_times(history: History, bounds: Bounds) -> dict[str, list[float]]:
 
 def _recovery(window: Window, history: History, bounds: Bounds) -> Recovery:
     healed = window.healed if window.healed is not None else FOREVER
+    released = released_at(window)
     others = [w for w in history.windows if w is not window]
     in_it = any(w.began < healed and (w.healed is None or w.healed > healed) for w in others)
     until = healed if in_it else min((w.began for w in others if w.began >= healed), default=FOREVER)
@@ -54,16 +62,17 @@ def _recovery(window: Window, history: History, bounds: Bounds) -> Recovery:
     good = [normal(probe, bounds) for probe in after]
     for place, probe in enumerate(after):
         if len(run := good[place : place + bounds.normal]) == bounds.normal and all(run):
-            return Recovery(window, probe.at + max(probe.took or 0.0, probe.fresh or 0.0) - healed, disturbed=False)
-    return Recovery(window, None, until < FOREVER and until - healed < bounds.back(window.fault) + bounds.normal)
+            return Recovery(window, probe.at + max(probe.took or 0.0, probe.fresh or 0.0) - released, disturbed=False)
+    return Recovery(window, None, until < FOREVER and until - released < bounds.back(window.fault) + bounds.normal)
 
 
 def felt(history: History, bounds: Bounds) -> Iterator[tuple[float, float]]:
-    """From when to when faults were felt.  One that is not over in time is a violation, and felt for no longer."""
+    """From when to when faults were felt; one that took too long, or never ended, is told by its own checker."""
     for each in recoveries(history, bounds):
         assert each.window.healed is not None
-        most = bounds.back(each.window.fault)
-        yield each.window.began, each.window.healed + (most if each.seconds is None else min(each.seconds, most))
+        unknown = bounds.back(each.window.fault) if each.disturbed else FOREVER
+        over = released_at(each.window) + (unknown if each.seconds is None else each.seconds)
+        yield each.window.began, max(each.window.healed, over)
     for window in history.windows:
         if window.healed is None:
             yield window.began, FOREVER

@@ -12,9 +12,10 @@ def quiet_since(history: History) -> float:
 
 
 def drained(history: History, lane: str) -> float | None:
-    """Seconds from the last thing that was done to the first sample that shows no lag of this lane."""
+    """Seconds from the last thing that was done to the first sample from which on this lane has no lag."""
     quiet = quiet_since(history)
-    return next((s.at - quiet for s in history.samples if s.at >= quiet and s.lag.get(lane) == 0), None)
+    last = max((sample.at for sample in history.samples if sample.lag.get(lane)), default=quiet)
+    return next((s.at - quiet for s in history.samples if s.at >= max(quiet, last) and s.lag.get(lane) == 0), None)
 
 
 def lag(history: History, bounds: Bounds) -> list[Violation]:

@@ -72,6 +72,7 @@ class RollBack:
         await site.until_well(self.target)
         data = site.stack.state.folder / "data" / self.target
         (data / "dump.rdb").unlink(missing_ok=True)  # else the next start would roll it back again
+        shutil.rmtree(data.with_name(f"{self.target}.newer"), ignore_errors=True)
 
     def _keep(self, site: Site, data: Path, older: Path) -> None:
         shutil.rmtree(older, ignore_errors=True)
