@@ -7,8 +7,10 @@ a picture and the verdict.  What fails is said with the smallest set of faults t
 import argparse
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from chaos.samples import metrics_of
 from chaos.shrink import shrink
 from chaos.system import CACHE_TTL, System, system
 from chaos.verdict import Verdict, together, verdict_of
+from chaos.workers import in_place_of
 from deploy.local.programs import ROOT
 
 OUT = ROOT / ".freshet" / "chaos-reports" / "campaign"
@@ -70,12 +73,18 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--faults", nargs="+", metavar="NAME", help="only these: KIND:TARGET, or KIND for all of it")
     parser.add_argument("--only", nargs="+", type=int, metavar="INDEX", help="only these of the schedule, from 0")
     parser.add_argument("--shrink", action="store_true", help="find the fewest faults with which a seed fails")
+    parser.add_argument(
+        "--replace", nargs="+", default=[], metavar="WORKER=COMMAND", help="run broken ones, to be found"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
-    chosen = choose(options.faults, parser)
+    broken = dict(each.split("=", 1) for each in options.replace)
+    chosen = [fault for fault in choose(options.faults, parser) if fault.name.partition(":")[2] not in broken]
     console.print(f"seed {options.seed}")
     began = time.monotonic()
-    with system(options.out, options.seed, console.print) as running:
+    with system(options.out, options.seed, console.print) as running, ExitStack() as workers:
+        for worker, command in broken.items():
+            workers.enter_context(in_place_of(worker, shlex.split(command), running.site.stack))
         verdicts = asyncio.run(_seeds(running, chosen, options, began))
     everything = together(verdicts)
     totals(everything, len(verdicts), console)

@@ -129,8 +129,8 @@ PRODUCTS = (
     ("tests/chaos/mutants/hasty_index.py", "index acknowledges every tenth batch without making it visible",
      "lost, stale"),
     ("tests/chaos/mutants/skipping_chunk.py", "chunk passes over every 50th document", "lost, stale"),
-    ("tests/chaos/mutants/forgetful_deliver.py", "deliver tells nobody of every 50th job", "webhooks"),
-    ("tests/chaos/mutants/stuttering_generate.py", "generate writes its first token twice", "jobs"),
+    ("tests/chaos/mutants/forgetful_deliver.py", "deliver tells nobody of one job in ten", "webhooks"),
+    ("tests/chaos/mutants/stuttering_generate.py", "generate writes its first words twice", "jobs"),
 )  # fmt: skip
 
 
