@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 
 from chaos.faults.site import Site
 from chaos.proxies import LLM, Proxies

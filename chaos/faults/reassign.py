@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 from confluent_kafka import ElectionType, KafkaError, TopicPartition
-from confluent_kafka.admin import PartitionMetadata
 
 from chaos.faults.site import NotBack, Site
 from runtime.brokers import aiokafka_options
@@ -87,7 +86,7 @@ def leaders(site: Site) -> dict[tuple[str, int], int]:
     return {at: partition.leader for at, partition in _partitions(site).items()}
 
 
-def _partitions(site: Site) -> Mapping[tuple[str, int], PartitionMetadata]:
+def _partitions(site: Site) -> Mapping[tuple[str, int], Any]:
     prefix = site.settings.kafka.prefix
     topics = site.admin().list_topics(timeout=10).topics
     ours = {name: topic for name, topic in topics.items() if name.startswith(f"{prefix}.") or name == OFFSETS}

@@ -73,7 +73,7 @@ class Site:
 
     def members(self, lane: str) -> dict[str, int]:
         """Who works for a lane, and how many partitions each has."""
-        group = group_of(self.settings.kafka.prefix, lane, self.settings.generation)
+        group = group_of(self.settings.kafka.prefix, lane, self.settings.documents.generation)
         found = self.admin().describe_consumer_groups([group])[group].result(_ADMIN_SECONDS)
         return {m.group_instance_id or m.member_id: len(m.assignment.topic_partitions) for m in found.members}
 
