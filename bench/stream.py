@@ -37,9 +37,9 @@ from deploy.local.vllm import python_of, serving
 from runtime.settings import Settings
 from topics.queries import Passage
 
-OURS = ("gateway", "retrieve", "generate")
+OURS = ("gateway", "retrieve", "generate", "deliver")
 PACED, VLLM = (1, 16, 64), (1, 4, 16)
-TOKENS, RATE = 100, 50
+TOKENS, RATE = 300, 50  # of an answer; a second
 PROMPTS = 200
 DOCUMENTS = 60
 _VLLM = ("--served-model-name", "bench", "--max-model-len", "4096", "--no-enable-prefix-caching")
@@ -51,15 +51,16 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench stream", description=__doc__)
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement (default 12)")
     parser.add_argument("--streams", type=int, nargs="+", help="how many at once (default 1 16 64, vLLM 1 4 16)")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help=f"of each answer (default {TOKENS})")
     parser.add_argument("--model", type=Path, help="folder of a model, for a real vLLM in place of the paced endpoint")
     settings_option(parser)
     options = parser.parse_args(arguments)
     base = int(os.environ.get("FRESHET_PORT_BASE", PORT_BASE))
     with ExitStack() as stack:
-        endpoint = _vllm(options.model, base + 95) if options.model else _paced(base + 95)
+        endpoint = _vllm(options.model, base + 95) if options.model else _paced(base + 95, options.tokens)
         llm = stack.enter_context(endpoint)
         limits = {
-            "FRESHET_LLM_MAX_TOKENS": str(TOKENS),
+            "FRESHET_LLM_MAX_TOKENS": str(options.tokens),
             "FRESHET_QUERIES_K": "2",
             "FRESHET_QUERIES_MIN_SCORE": "-1",
             "FRESHET_QUERIES_MIN_WORDS": "0",
@@ -71,10 +72,18 @@ def run(arguments: Sequence[str]) -> None:
         asyncio.run(_publish(freshet))
         if options.model:
             _apart(freshet, pool)
-        trial = _Trial(freshet, pool, Settings.from_env({**freshet.stack.environment}))
+        trial = _Trial(freshet, pool, Settings.from_env({**freshet.stack.environment}), options.tokens)
         trial.run(options.streams or (VLLM if options.model else PACED), options.seconds, bool(options.model))
     name = "stream-vllm" if options.model else "stream"
-    report.save(name, {"measures": trial.figures, "seconds": options.seconds, "machine": machine.features()})
+    report.save(
+        name,
+        {
+            "measures": trial.figures,
+            "seconds": options.seconds,
+            "tokens": options.tokens,
+            "machine": machine.features(),
+        },
+    )
     trial.show()
 
 
@@ -84,8 +93,8 @@ async def _publish(freshet: Installation) -> None:
 
 
 @contextmanager
-def _paced(port: int) -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "chaos.paced", "--port", str(port), "--tokens", str(TOKENS), "--rate", str(RATE)]
+def _paced(port: int, tokens: int) -> Iterator[dict[str, str]]:
+    command = [sys.executable, "-m", "chaos.paced", "--port", str(port), "--tokens", str(tokens), "--rate", str(RATE)]
     child = subprocess.Popen(command, cwd=ROOT)
     try:
         _wait(f"http://127.0.0.1:{port}/control")
@@ -133,8 +142,8 @@ def _apart(freshet: Installation, pool: ProcessPoolExecutor) -> None:
 
 
 class _Trial:
-    def __init__(self, freshet: Installation, pool: ProcessPoolExecutor, settings: Settings) -> None:
-        self._freshet, self._pool, self._settings = freshet, pool, settings
+    def __init__(self, freshet: Installation, pool: ProcessPoolExecutor, settings: Settings, tokens: int) -> None:
+        self._freshet, self._pool, self._settings, self._tokens = freshet, pool, settings, tokens
         self.figures: dict[str, dict[str, Any]] = {}
         texts = [d.text for d in corpus.documents(limit=DOCUMENTS)]
         self._questions = list(itertools.islice(new_questions(texts, seed=1), 5000))
@@ -142,15 +151,15 @@ class _Trial:
 
     def run(self, streams: Sequence[int], seconds: float, saturating: bool) -> None:
         """Each number of streams, direct and through the log."""
-        length = 10.0 if saturating else TOKENS / RATE
+        length = 10.0 if saturating else self._tokens / RATE
         llm = self._settings.llm
-        direct = Way(str(llm.url), True, str(llm.model), TOKENS)
+        direct = Way(str(llm.url), True, str(llm.model), self._tokens)
         asked = self._messages()
         through = Way(self._freshet.stack.door, False)
         follow_ = self._pool.submit(follow, through, self._questions, 4, 3.0, 0.1).result()  # warm
         console.print(f"warm: {follow_.streams} streams, errors {follow_.errors[:2]}")
         for count in streams:
-            apart = min(length / count, 0.5)
+            apart = length / count
             for name, way in (("direct", direct), ("through the log", through)):
                 with Cpu(self._freshet.stack, self._pool.submit(os.getpid).result()) as cpu:
                     told = asked if way.direct else self._questions

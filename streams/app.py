@@ -4,7 +4,7 @@ Every deviation from Faust's defaults has its reason beside it; docs/adr/0003 ha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -16,18 +16,30 @@ from faust.types import TP
 
 from runtime.brokers import tls_context
 from runtime.settings import Kafka
+from topics.headers import read_headers
 
 Run: TypeAlias = Callable[[Any], Awaitable[None]]
+Skips: TypeAlias = Callable[[Mapping[str, bytes]], bool]
 TESTED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 
 
+GATHERED_BYTES = 1024 * 1024  # that the broker need not wait for more
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Reads committed records only."""
+    """Reads committed records only, and of a stage that takes few of many does its part before they cost anything."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust offers it only together with exactly_once
+        if gather := transport.app.gather:
+            consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = GATHERED_BYTES, int(gather * 1000)
         return consumer
+
+    async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
+        found = await super()._fetch_records(consumer, *arguments, **options)
+        skips = self.transport.app.skips
+        return found if skips is None else {tp: wanted(records, skips) for tp, records in found.items()}
 
 
 class Consumer(driver.Consumer):
@@ -70,8 +82,16 @@ class Tables(TableManager):
 class App(faust.App):
     """No tables: nothing is kept on disk, and the working directory may be read-only."""
 
+    gather = 0.0  # seconds for which the broker gathers records before it gives any
+    skips: Skips | None = None
+
     def _create_directories(self) -> None:
         """Nor are folders made for them."""
+
+
+def wanted(records: Sequence[Any], skips: Skips) -> list[Any]:
+    """Without those whose headers say that they are skipped; the last one stays, so that commits move past them."""
+    return [*(each for each in records[:-1] if not skips(read_headers(each.headers))), *records[-1:]]
 
 
 def leave_group(app: Any) -> None:
@@ -79,7 +99,9 @@ def leave_group(app: Any) -> None:
     app.consumer._thread._consumer._coordinator._group_instance_id = None
 
 
-def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> faust.App:
+def create_app(
+    group: str, slot: str, kafka: Kafka, max_message_bytes: int, gather: float = 0.0, skips: Skips | None = None
+) -> faust.App:
     """An application that runs one stage as a member of ``group``; ``slot`` is its stable name there."""
     check_versions()
     app = App(
@@ -110,6 +132,7 @@ def create_app(group: str, slot: str, kafka: Kafka, max_message_bytes: int) -> f
         producer_request_timeout=kafka.request_timeout,  # 20 minutes by default
         producer_max_request_size=max_message_bytes + 1024 * 1024,
     )
+    app.gather, app.skips = gather, skips
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     app.producer_transport = app.transport
     return app

@@ -14,7 +14,8 @@ from topics import registry
 from topics.registry import group_of
 
 DELIVER_BATCH = 256  # events, most of them tokens, which cost nothing
-DELIVER_LINGER = 0.02  # seconds; a job in the store so much later, for a third of the calls
+DELIVER_LINGER = 0.01  # seconds, so that what came in one fetch is one batch
+DELIVER_GATHER = 0.05  # seconds; a job is in the store so much later, for fewer fetches and calls
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
 PURGE_BATCH = 200  # documents whose keys fit one request
 
@@ -333,6 +334,7 @@ async def _deliver(settings: Settings, _: Publish) -> Stage:
         on_refused=stage.on_refused,
         batch=DELIVER_BATCH,
         linger=DELIVER_LINGER,
+        gather=DELIVER_GATHER,
         skips=passed_by,
         ports=[Port("jobs", jobs.open, jobs.close)],
     )

@@ -137,7 +137,8 @@ class Stage:
     ``topics``, which are not ours, are read in place of ``reads``, which stands for them.
     ``route`` says, each time that outputs are about to be written, where they go; it may raise ``Transient``.
     ``overlap`` batches may be in work at once; what comes of them is written in order all the same.
-    Records of a batch that it ``skips`` are acknowledged in their turn, and cost nothing else.
+    Records that it ``skips``, by their headers, are passed by and cost nothing else.
+    It can ``gather`` records for so many seconds before it gets any, where there are many and small ones.
     ``harmless``: no record can be to blame for the end of a worker, so none is set aside for it.
     A batch is closed when it has ``batch`` records, or ``room(waiting)`` bytes of values, given the bytes that wait.
     """
@@ -152,7 +153,8 @@ class Stage:
     room: Callable[[int], int] | None = None
     overlap: int = 1
     in_flight: int = 1
-    skips: Callable[[Record], bool] | None = None
+    skips: Callable[[Mapping[str, bytes]], bool] | None = None
+    gather: float = 0.0
     batch_in_flight: int = 0  # beside them, of what comes by the topic that `BATCH` names; 0 where there is none
     deferrals: Deferrals | None = None
     group: str = ""  # consumer group, as dead letters name it
@@ -167,7 +169,7 @@ class Stage:
 
     def wants(self, record: Record) -> bool:
         """Whether it takes the record, or skips it."""
-        return self.skips is None or not self.skips(record)
+        return self.skips is None or not self.skips(record.headers)
 
     def lane_partition(self, record: Record) -> int:
         """Where the record's document lies in the lane's own topics."""

@@ -74,7 +74,7 @@ async def serve(
         slot += ".batch"
     if stage.topics:
         slot += f".{digest(*(topic.encode() for topic in sorted(reads)))[:8]}"
-    app = create_app(group, slot, kafka, settings.documents.max_document_bytes)
+    app = create_app(group, slot, kafka, settings.documents.max_document_bytes, stage.gather, stage.skips)
     ledger = MemoryDeliveries() if stage.harmless else build.delivery_ledger(settings)
     ports = [*stage.ports, Port("ledger", ledger.open, ledger.close)]
     for port in stage.ports:

@@ -32,6 +32,7 @@ class AnthropicModel(Chat):
             open_telemetry=False,
             http_client=anthropic.DefaultAsyncHttpxClient(transport=transport),
         )
+        _ = self._client.messages  # imported on first use, while somebody waits
 
     async def close(self) -> None:
         if self._client is not None:

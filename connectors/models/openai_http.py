@@ -108,4 +108,5 @@ def client_of(address: str, key: str | None) -> openai.AsyncOpenAI:
     http = openai.DefaultAsyncHttpxClient(transport=transport)
     client = openai.AsyncOpenAI(base_url=address, api_key=key or "none", max_retries=0, http_client=http)
     client.organization = client.project = None  # the environment's are for another endpoint
+    _ = client.chat, client.models  # imported on first use: 1 s or more that the first who asks would wait for
     return client

@@ -5,7 +5,7 @@ Repeating is harmless: the log is read again in the same order, the first end of
 told of it again is told of the same event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -64,9 +64,9 @@ class Deliver:
         return []
 
 
-def passed_by(record: Record) -> bool:
+def passed_by(headers: Mapping[str, bytes]) -> bool:
     """Tokens, which the answer repeats, and everything about what is asked for at once: passages and vectors."""
-    return record.headers.get(EVENT) == b"token" or MODE in record.headers
+    return headers.get(EVENT) == b"token" or MODE in headers
 
 
 def fold(job: StoredJob, event: AnswerEvent, record: Record) -> bool:

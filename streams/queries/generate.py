@@ -30,6 +30,8 @@ from topics.headers import Hop
 from topics.queries import Answer, Passage, Retrieval, Usage
 
 COALESCE = 0.03  # seconds of tokens that share a record
+COALESCE_MOST = 0.08  # where many answers are being written
+RECORDS = 400.0  # of tokens a second, which a worker writes before more tokens share one
 FIRST_TOKEN = "time_to_first_token_ms"  # passages to the first piece of text
 NOT_FOUND = "Not found in the documents."
 
@@ -52,6 +54,7 @@ class Generate:
     ) -> None:
         self._settings, self._versions, self._publish, self._clock = settings, versions, publish, clock
         self._cache = answers
+        self._writing = 0  # answers
 
     async def step(self, record: Record) -> Outcome:
         """One retrieval."""
@@ -113,6 +116,7 @@ class Generate:
                 if hop.expired(self._clock.now()):
                     return _expired(teller)
                 announced = asyncio.ensure_future(self._publish([teller.event("generating", {"model": model})]))
+                self._writing += 1
                 try:
                     with model_call(model, attempt.number, attempt.rung.provider):
                         written = await self._stream(attempt, teller, retrieval, passages, started, announced)
@@ -121,6 +125,7 @@ class Generate:
                     attempt.failed(error)
                     continue
                 finally:
+                    self._writing -= 1
                     await asyncio.gather(announced, return_exceptions=True)
                 attempt.passed()
                 retrieval.timings["generate"] = round((time.perf_counter() - started) * 1000, 2)
@@ -137,6 +142,11 @@ class Generate:
         metrics.answers_total.labels("failed").inc()
         message = f"no model could answer ({', '.join(climb.failed)})"
         return Emit([Teller(hop, "generate", self._clock).error("unavailable", message)])
+
+    @property
+    def _shared(self) -> float:
+        """Seconds of tokens that share a record: as a worker has more to write it writes less often, up to a limit."""
+        return min(COALESCE_MOST, max(COALESCE, self._writing / RECORDS))
 
     def _answers(self, passage: Passage) -> bool:
         """Whether it has to do with the question, by what either search knows of it."""
@@ -165,7 +175,7 @@ class Generate:
                     retrieval.timings[FIRST_TOKEN] = round((first - started) * 1000, 2)
                 written.usage = delta.usage or written.usage
                 pending += cited.add(delta.text)
-                if pending and time.monotonic() - sent >= COALESCE:
+                if pending and time.monotonic() - sent >= self._shared:
                     await announced
                     await self._publish([teller.event("token", {"text": pending})])
                     pending, sent = "", time.monotonic()
