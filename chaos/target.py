@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -29,6 +30,7 @@ from chaos.pace import Pace
 from chaos.preflight import check
 from chaos.probes import EVERY, Probes
 from chaos.removal import Removal, remove
+from chaos.timeline import draw
 from chaos.traffic import Traffic
 from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT
@@ -271,6 +273,8 @@ def _save(out: Path, ground: Ground, outcome: Outcome) -> None:
     rest = {"answers": ground.answers, "races": ground.races, "violations": outcome.violations}
     for name, found in (rest | {"left": outcome.removal.left}).items():
         (out / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    if find_spec("matplotlib"):  # a tool of developers, and no part of what is installed elsewhere
+        draw(ground.history, out / "timeline.png")
 
 
 def _listed(names: list[str]) -> str:

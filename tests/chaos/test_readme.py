@@ -15,7 +15,9 @@ TEXT = (ROOT / "chaos" / "README.md").read_text()
 def table(heading: str) -> list[list[str]]:
     """Rows of the table under a heading, without its first two."""
     part = TEXT.split(f"## {heading}\n", 1)[1].split("\n## ")[0]
-    return [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    return [
+        line.removeprefix("| ").removesuffix(" |").split(" | ") for line in part.splitlines() if line.startswith("| ")
+    ][1:]
 
 
 def test_every_checker_has_its_claim() -> None:

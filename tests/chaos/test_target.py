@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from chaos.askers import NOBODY, Askers
+from chaos.bad_input import POISON, REFUSED
 from chaos.documents import Revision
 from chaos.history import Window, Write
 from chaos.manners import MANNERS, Answer, Race, judge_answers, judge_races, written
@@ -16,6 +17,11 @@ from chaos.marks import Marks
 from chaos.pace import Pace
 from chaos.removal import remove
 from chaos.target import Plan
+from connectors.memory.jobs import MemoryJobs
+from connectors.memory.manifests import MemoryManifests
+from gateway.app import create_app
+from gateway.memory_log import MemoryLog
+from tests.gateway.builders import door_settings, serving
 
 DEADLINE = 5.0
 
@@ -167,3 +173,16 @@ def test_the_log_decides_a_race() -> None:
     assert not broken({**tokens, 4: "1.0.13"}, []) and broken({**tokens, 4: "1.0.13"}, ["a revision 1"])
     assert not broken({**tokens, 4: "1.0.11"}, ["a revision 1"])
     assert not broken(tokens, None), "nobody could ask"
+
+
+async def test_what_must_be_refused_is_refused() -> None:
+    """By the real gateway, each request with a 4xx; and what cannot be read is taken, or refused in the same way."""
+    async with serving(create_app(door_settings(), MemoryManifests(), MemoryLog(), jobs=MemoryJobs())) as door:
+        for bad in (*REFUSED, *POISON):
+            doc_id = f"chaos%2Fr1%2F{bad.suffix}"
+            answer = await door.request(
+                bad.method, bad.path.replace("{id}", doc_id), content=bad.content, headers=bad.headers
+            )
+            allowed = {202} if bad.poison else set()
+            assert answer.status_code in allowed or 400 <= answer.status_code < 500, (bad.name, answer.status_code)
+            assert answer.status_code != 429
