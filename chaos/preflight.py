@@ -13,7 +13,6 @@ from chaos.removal import visible
 from topics.identity import Token
 
 OUTCOME_SECONDS = 60.0
-WHERE_KEYS_ARE = "commands show the key in FRESHET_GATEWAY_API_KEY"
 
 
 class CannotBegin(Exception):
@@ -33,7 +32,7 @@ async def check(http: httpx.AsyncClient, askers: Askers, prefix: str, made: set[
     if ready.status_code != 200:
         wrong = [name for name, check in _json(ready).get("checks", {}).items() if not check.get("ok")]
         raise CannotBegin(f"{where}: not ready before anything was done to it: {', '.join(wrong) or ready.text[:200]}")
-    await _let_in(http, "GET", "/v1/documents", "read", "", params={"limit": 1})
+    await _let_in(http, "GET", "/v1/documents", "", params={"limit": 1})
     if there := await visible(http, prefix):
         raise CannotBegin(f"{where}: documents lie under {prefix} already, {there[0]} for one")
     token = await _publish(http, f"{prefix}first", (), made)
@@ -46,7 +45,7 @@ async def _access(http: httpx.AsyncClient, askers: Askers, principal: str, doc_i
     """What is for one principal is shown to it, and to nobody else who asks."""
     await _publish(http, doc_id, (principal,), made)
     for asking in askers.asking:
-        shown = doc_id in await _retrieve(http, asking, doc_id, "read")
+        shown = doc_id in await _retrieve(http, asking, doc_id)
         if asking == principal and not shown:
             raise CannotBegin(
                 f"the key of --asker {principal} does not show what is for {principal}: is it its principal?"
@@ -57,11 +56,11 @@ async def _access(http: httpx.AsyncClient, askers: Askers, principal: str, doc_i
             raise CannotBegin(f"{whose} shows what is for {principal} alone, {more}: nothing could be judged")
 
 
-async def _retrieve(http: httpx.AsyncClient, asking: str, about: str, scope: str) -> set[str]:
+async def _retrieve(http: httpx.AsyncClient, asking: str, about: str) -> set[str]:
     body: dict[str, Any] = {"question": f"What is known of {about}?", "k": 5, "cache": False}
     body["filter"] = {"about": {"eq": about}}
     headers = {"Freshet-Principals": asking} if asking else {}
-    answer = await _let_in(http, "POST", "/v1/retrieve", scope, asking, json=body, headers=headers)
+    answer = await _let_in(http, "POST", "/v1/retrieve", asking, json=body, headers=headers)
     return {str(passage["doc_id"]) for passage in answer.json()["passages"]}
 
 
@@ -69,10 +68,10 @@ async def _publish(http: httpx.AsyncClient, doc_id: str, access: tuple[str, ...]
     path = f"/v1/documents/{quote(doc_id, safe='')}"
     body = {"text": f"All that is known of {doc_id} is known.", "access": list(access), "metadata": {"about": doc_id}}
     made.add(doc_id)
-    answer = await _let_in(http, "PUT", path, "write", "", json=body)
+    answer = await _let_in(http, "PUT", path, "", json=body)
     token, until = str(answer.json()["token"]), time.monotonic() + OUTCOME_SECONDS
     while time.monotonic() < until:
-        status = await _let_in(http, "GET", path, "read", "", params={"token": token})
+        status = await _let_in(http, "GET", path, "", params={"token": token})
         if (found := status.json()["status"]) == "indexed":
             return Token.parse(token)
         if found != "pending":
@@ -81,9 +80,7 @@ async def _publish(http: httpx.AsyncClient, doc_id: str, access: tuple[str, ...]
     raise CannotBegin(f"the first document is not visible after {OUTCOME_SECONDS:.0f} s: do the document lanes run?")
 
 
-async def _let_in(
-    http: httpx.AsyncClient, method: str, path: str, scope: str, asking: str, **request: Any
-) -> httpx.Response:
+async def _let_in(http: httpx.AsyncClient, method: str, path: str, asking: str, **request: Any) -> httpx.Response:
     try:
         answer = await http.request(method, path, **request)
     except (httpx.HTTPError, OSError) as error:
@@ -93,11 +90,11 @@ async def _let_in(
     if answer.status_code < 300:
         return answer
     said = _json(answer).get("detail") or _json(answer).get("title") or answer.text[:200]
-    whose = f"the key of --asker {asking}" if asking else f"the key ({WHERE_KEYS_ARE})"
+    whose = f"the key of --asker {asking}" if asking else "the key in FRESHET_GATEWAY_API_KEY"
     if answer.status_code == 401:
-        raise CannotBegin(f"401: {said}: {whose}")
+        raise CannotBegin(f"401: {said}; this is about {whose}")
     if answer.status_code == 403:
-        raise CannotBegin(f"403: {said}: {whose} needs the scope {scope}")
+        raise CannotBegin(f"403: {said}; this is about {whose}, which needs the scopes read and write")
     raise CannotBegin(f"{method} {path.split('/chaos')[0]} was answered {answer.status_code}: {said}")
 
 

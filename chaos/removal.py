@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import httpx
 
-AT_ONCE = 8
-LOOK_EVERY = 0.2
+AT_ONCE = 16
+LOOK_EVERY = 0.1
 
 
 @dataclass

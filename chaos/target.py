@@ -18,6 +18,7 @@ import msgspec
 
 from chaos.askers import Askers
 from chaos.checkers import CHECKERS, Bounds, judge
+from chaos.checkers.calm import recoveries
 from chaos.checkers.documents import cached, lost, mixed, resurrected, revoked
 from chaos.checkers.vacuity import EVIDENCE
 from chaos.documents import Author
@@ -40,7 +41,7 @@ PROBE = 3  # changes and questions of one probe
 PROBES = 1 / 3  # of the rate
 RESTS = 8  # probes between two manners: enough to tell that all is normal again
 MANNER_SECONDS = 90.0  # until one is given up
-SETTLE_SECONDS = 75.0
+SETTLE_SECONDS = 75.0  # beside what faults have to be over
 REMOVE_SECONDS = 120.0
 JOBS_AT_ONCE = 4
 TTL = 300.0  # seconds; what caches keep where nobody has set it otherwise
@@ -168,31 +169,43 @@ def unseen(plan: Plan, history: History) -> list[str]:
 
 
 async def _drive(plan: Plan, author: Author, ground: Ground, stop: asyncio.Event, tell: Callable[[str], None]) -> None:
-    history, ends = ground.history, asyncio.Event()
+    history, ends, over = ground.history, asyncio.Event(), asyncio.Event()
     marks, history.began = Marks(history.windows, history.now), history.now()
     probes = Probes(ground.traffic, history, f"{plan.prefix}probe", plan.every)
     loops = [_publish(plan, author, ground, ends), _ask(plan, author, ground, ends), _jobs(ground, ends)]
-    loops += [_misbehave(plan, ground, ends, tell), _look(ground, ends), probes.run(ends)]
-    work = [asyncio.create_task(loop) for loop in loops]
+    work = [asyncio.create_task(loop) for loop in (*loops, _misbehave(plan, ground, ends, tell))]
+    looking = [asyncio.create_task(loop) for loop in (_look(ground, over), probes.run(over))]
     beside = [asyncio.create_task(stop.wait())]
     if plan.mark_file:
         beside.append(asyncio.create_task(marks.follow(plan.mark_file)))
     try:
         with marks.heard(sys.stdin) if sys.stdin.isatty() else nullcontext():
-            await asyncio.wait([*work, *beside], timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*work, *looking, *beside], timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
         ends.set()
         marks.close()
         tell("waiting for what is under way")
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(SETTLE_SECONDS + plan.recovery):
                 await asyncio.gather(*work)
+                await _normal(plan, history)
+                over.set()
+                await asyncio.gather(*looking)
                 await ground.traffic.settle()
     finally:
         marks.close()
-        for task in (*work, *beside):
+        for task in (*work, *looking, *beside):
             task.cancel()
-        await asyncio.gather(*work, *beside, return_exceptions=True)
+        await asyncio.gather(*work, *looking, *beside, return_exceptions=True)
         history.ended = history.now()
+
+
+async def _normal(plan: Plan, history: History) -> None:
+    """Until it is seen that all is normal after the last fault, or has had its time for that."""
+    until = history.now() + plan.recovery
+    while history.now() < until and any(
+        each.seconds is None and not each.disturbed for each in recoveries(history, plan.bounds)
+    ):
+        await asyncio.sleep(plan.every)
 
 
 async def _publish(plan: Plan, author: Author, ground: Ground, ends: asyncio.Event) -> None:

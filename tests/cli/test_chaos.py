@@ -89,8 +89,14 @@ def test_a_door_that_is_somebody_elses() -> None:
     [
         ({}, "401: show an API key"),
         ({"FRESHET_GATEWAY_API_KEY": "fr_nobody_0"}, "401: this API key is unknown, revoked or expired"),
-        ({"FRESHET_GATEWAY_API_KEY": "writer"}, "needs the scope read"),
-        ({"FRESHET_GATEWAY_API_KEY": "reader"}, "needs the scope write"),
+        (
+            {"FRESHET_GATEWAY_API_KEY": "writer"},
+            "403: this needs the scope read; the key writer has write; this is about",
+        ),
+        (
+            {"FRESHET_GATEWAY_API_KEY": "reader"},
+            "403: this needs the scope write; the key reader has read; this is about",
+        ),
     ],
     ids=["no key", "wrong key", "may not read", "may not write"],
 )

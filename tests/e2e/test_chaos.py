@@ -32,7 +32,7 @@ async def test_a_sound_installation(system: System, tmp_path: Path) -> None:
     """Every manner, over HTTP and Kafka, beside a fault of the operator's: nothing is broken, nothing is left."""
     marks, told = tmp_path / "marks", list[str]()
     plan = Plan(
-        system.stack.door, f"t{time.time_ns():x}", 7, 12, 90, tmp_path / "out", kafka=system.settings, mark_file=marks,
+        system.stack.door, f"t{time.time_ns():x}", 7, 9, 45, tmp_path / "out", kafka=system.settings, mark_file=marks,
         rest=0.1,
     )  # fmt: skip
 
