@@ -42,13 +42,14 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True)
 class Fault:
-    """A phase.  ``paces`` are told to the endpoints; ``act`` is done in its middle and undone at its end."""
+    """A phase.  ``paces`` are told to the endpoints; ``act`` is done after a quarter of it and undone at its end."""
 
     name: str
     paces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     act: Callable[["Campaign"], Awaitable[None]] | None = None
     must_meet: str = ""
     rate: float = 1.5  # jobs a second
+    least: float = 0.0  # seconds that the phase takes, however short the others are
     models: bool = True
 
 
@@ -98,7 +99,7 @@ FAULTS = (
     Fault("cut", {"first": {"mode": "cut"}, "second": {"mode": "cut", "share": 0.3}}, must_meet="cut"),
     Fault("stall", {"first": {"mode": "stall", "share": 0.5}}, must_meet="stall"),
     Fault("silence", {model: {"mode": "silence"} for model in MODELS}, must_meet="silence"),
-    Fault("redis-away", act=_take_redis_away, models=False),
+    Fault("redis-away", act=_take_redis_away, models=False, least=30),
     Fault("generate-killed", act=_kill("generate"), must_meet="restarted", models=False),
     Fault("gateway-killed", act=_kill("gateway"), must_meet="resumed", models=False),
 )
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     """Exit status: 0 when every promise held, 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m chaos llm", description=__doc__)
     parser.add_argument("--storm", type=float, default=60, help="seconds of 429 for 100 jobs (default 60)")
-    parser.add_argument("--seconds", type=float, default=20, help="length of each other phase (default 20)")
+    parser.add_argument("--seconds", type=float, default=20, help="of each other phase, at least (default 20)")
     parser.add_argument("--deadline", type=float, default=20, help="of each job, in seconds (default 20)")
     parser.add_argument("--phases", nargs="+", choices=[fault.name for fault in FAULTS], help="only these")
     parser.add_argument("--out", type=Path, default=ROOT / ".freshet" / "chaos-reports" / "llm")
@@ -150,7 +151,7 @@ async def _drive(stack: OwnStack, between: Proxies, models: Mapping[str, str], o
         for fault in FAULTS:
             if options.phases is None or fault.name in options.phases:
                 seconds = options.storm if fault.name == "storm" else options.seconds
-                await _phase(campaign, fault, seconds)
+                await _phase(campaign, fault, max(seconds, fault.least))
     return campaign.run
 
 
@@ -172,11 +173,11 @@ async def _phase(campaign: Campaign, fault: Fault, seconds: float) -> None:
     for model, pace in fault.paces.items():
         await campaign.pace(model, **{**WELL, **pace})
     phase = Phase(fault.name, time.monotonic(), 0.0, fault.models, fault.must_meet)
-    middle = fault.act
+    phase.struck, middle = phase.began, fault.act
     for number in range(round(seconds * fault.rate)):
         if middle is not None and number >= seconds * fault.rate / 4:
             await middle(campaign)
-            middle = None
+            middle, phase.struck = None, time.monotonic()
         jobs.append(asyncio.create_task(campaign.job(fault.name)))
         await asyncio.sleep(max(0.0, phase.began + (number + 1) / fault.rate - time.monotonic()))
     phase.ended = time.monotonic()
@@ -208,7 +209,8 @@ def _met(what: str, jobs: Sequence[Job], counted: Mapping[str, int]) -> int:
 
 
 def _report(found: Run, broken: Sequence[Violation], out: Path) -> None:
-    table = Table("phase", "jobs", "answered", *found.ladder, "restarted", "resumed", "p50 s", "most s", "back after s")
+    told = ("restarted", "resumed", "p50 s", "most s", "back after s")
+    table = Table("phase", "held s", "jobs", "answered", *found.ladder, *told)
     for phase in found.phases:
         jobs = found.of(phase.name)
         finals = [job.final for job in jobs if job.final is not None and job.final.type == "answer"]
@@ -216,6 +218,7 @@ def _report(found: Run, broken: Sequence[Violation], out: Path) -> None:
         times = [job.final.at - job.sent for job in jobs if job.final is not None]
         table.add_row(
             phase.name,
+            f"{phase.ended - phase.struck:.0f}",
             str(len(jobs)),
             str(len(finals)),
             *(str(rungs[name]) for name in found.ladder),

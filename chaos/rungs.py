@@ -22,8 +22,8 @@ _RUNG = re.compile(r"model-(\d+):[a-z-]+")
 class Phase:
     """What was done, from when to when, and what the endpoints counted meanwhile.
 
-    ``back``: seconds from its end to an answer of the first model.  ``models``: the fault is one of the models, so
-    lower rungs may answer.
+    ``struck``: when the fault was there.  ``back``: seconds from its end to an answer of the first model.  ``models``:
+    the fault is one of the models, so lower rungs may answer.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Phase:
     must_meet: str = ""  # what an endpoint must have counted, or an event that clients must have seen
     met: int = 0
     back: float | None = None
+    struck: float = 0.0
 
 
 @dataclass

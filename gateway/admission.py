@@ -119,7 +119,16 @@ class Admission:
 
     def admit(self, tenant: str, priority: Priority, mode: Mode, seconds: float) -> Permit:
         """A permit for a question that wants its answer within these seconds; or 429 says when to come again."""
-        pace, now = self._paces.setdefault((priority, mode), Pace()), self._now()
+        self.check(tenant, priority, mode, seconds)
+        permit = Permit(tenant, priority, mode)
+        self._held[priority][tenant] += 1
+        self._pace(priority, mode).begin(permit, self._now())
+        metrics.admitted.labels(priority).inc()
+        return permit
+
+    def check(self, tenant: str, priority: Priority, mode: Mode, seconds: float) -> None:
+        """429 where it would get none now."""
+        pace, now = self._pace(priority, mode), self._now()
         drains, most, held = pace.drains_in(now), self._most[priority], self._held[priority]
         if held.total() >= most:
             raise self._refused("in-flight", f"{most} {priority} questions are under way", drains)
@@ -130,11 +139,6 @@ class Admission:
         if drains is not None and drains * MARGIN > seconds:
             told = f"an answer would take {drains:.1f} s, and {seconds:g} s were asked for"
             raise self._refused("late", told, drains * MARGIN - seconds)
-        permit = Permit(tenant, priority, mode)
-        held[tenant] += 1
-        pace.begin(permit, now)
-        metrics.admitted.labels(priority).inc()
-        return permit
 
     def tell(self, permit: Permit, event: EventType) -> None:
         """What the log says of its job."""
@@ -153,6 +157,12 @@ class Admission:
         held[permit.tenant] -= 1
         if not held[permit.tenant]:
             del held[permit.tenant]
+
+    def _pace(self, priority: Priority, mode: Mode) -> Pace:
+        found = self._paces.get((priority, mode))
+        if found is None:
+            found = self._paces[priority, mode] = Pace()
+        return found
 
     def _rate(self, priority: Priority) -> float:
         now = self._now()

@@ -40,6 +40,7 @@ from gateway.problems import respond
 from gateway.promoter import Promoter
 from gateway.queries import make_query_routes
 from gateway.questions import Questions
+from gateway.shedding import Shedder
 from gateway.shelf import make_shelf_routes
 from gateway.stale import Watches
 from gateway.tools import Tools
@@ -55,10 +56,11 @@ _log = logger("gateway.app")
 
 
 class Gateway(Litestar):
-    """Litestar with two things around it that its router cannot do: raw document ids, and counting every request."""
+    """Litestar with what its router cannot do around it: raw document ids, cheap refusals, counting every request."""
 
     desk: Desk
     watches: Watches
+    shedder: Shedder
 
     def let_go(self) -> None:
         """End all streams and waits: they go on at another gateway."""
@@ -82,7 +84,8 @@ class Gateway(Litestar):
             await send(message)  # type: ignore[arg-type]
 
         try:
-            await super().__call__(scope, receive, sent)
+            if await self.shedder.lets_in(scope, receive, sent):  # type: ignore[arg-type]
+                await super().__call__(scope, receive, sent)
         finally:
             route = str(scope.get("path_template") or "unmatched")
             metrics.http_requests.labels(route, str(status)).inc()
@@ -122,6 +125,7 @@ def create_app(
     promoter = Promoter(settings, promotions)
     door = DocumentDoor(log, manifests, epoch, settings.kafka.request_timeout)
     questions = Questions(settings, log, desk, book, webhooks)
+    shedder = Shedder(settings, questions, callers, hide)
     canceller = Canceller(log)
     leaving = Leaving(canceller)
     mcp = McpDoor(settings, callers, Tools(settings, questions, manifests, log, leaving))
@@ -156,7 +160,7 @@ def create_app(
         route_handlers=[
             *make_document_routes(settings, manifests, door, callers),
             make_bulk_route(settings, door, callers),
-            *make_query_routes(settings, questions, desk, callers, watches),
+            *make_query_routes(shedder, questions, desk, callers, watches),
             *make_job_routes(desk, canceller, book, callers),
             *(make_webhook_routes(settings, webhooks, callers) if webhooks else ()),
             *make_shelf_routes(settings, questions, callers, promoter),
@@ -172,7 +176,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=None,  # bodies are bounded where they are read, with the number in the answer
     )
-    app.desk, app.watches = desk, watches
+    app.desk, app.watches, app.shedder = desk, watches, shedder
     return app
 
 

@@ -52,8 +52,9 @@ def check_unconditional(request: Request[Any, Any, Any]) -> None:
 
 def content_type(request: Request[Any, Any, Any], known: Collection[str] = ()) -> str:
     """The media type without parameters; 415 where it is missing or not among ``known``."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    headers = request.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "compressed bodies are not taken: send without Content-Encoding")
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", media_type) or media_type in _FORM:
         raise Problem(

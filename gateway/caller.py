@@ -4,8 +4,8 @@ With API keys both come from the key alone, and ``Freshet-Tenant`` or ``Freshet-
 refused.  Without keys (on loopback, or behind a proxy that sets them) these headers are believed.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -57,9 +57,12 @@ class Callers:
         """Whether keys are asked for."""
         return self._keys is not None
 
-    def of(self, request: Request[Any, Any, Any]) -> Caller:
-        """The caller; 401 without a key that counts, 403 where it does not reach, 422 for a header that is wrong."""
-        key = self.admit(request)
+    def of(self, request: Request[Any, Any, Any], scope: Scope | None = None) -> Caller:
+        """The caller; 401 without a key that counts, 403 where it does not reach, 422 for a header that is wrong.
+
+        ``scope`` is what the route asks for, where the router has yet to find it.
+        """
+        key = self.admit(request, scope)
         headers = request.headers
         trace = trace_of(headers.get("traceparent"))
         principals = _principals(headers.get(PRINCIPALS_HEADER) or "")
@@ -75,7 +78,7 @@ class Callers:
             raise _not_yours(PRINCIPALS_HEADER)
         return Caller(key.tenant, own, trace, key)
 
-    def admit(self, request: Request[Any, Any, Any]) -> Key | None:
+    def admit(self, request: Request[Any, Any, Any], scope: Scope | None = None) -> Key | None:
         """The key of a request that may do what its route does; None where no keys are asked for."""
         if self._keys is None:
             return None
@@ -85,9 +88,9 @@ class Callers:
         key = self._keys.find(shown)
         if key is None:
             raise _stranger("this API key is unknown, revoked or expired", ', error="invalid_token"')
-        scope: Scope | None = request.route_handler.opt["doc"].scope
-        if scope is not None and scope not in key.scopes:
-            raise Problem("forbidden", f"this needs the scope {scope}; the key {key.id} has {', '.join(key.scopes)}")
+        needed: Scope | None = scope or request.route_handler.opt["doc"].scope
+        if needed is not None and needed not in key.scopes:
+            raise Problem("forbidden", f"this needs the scope {needed}; the key {key.id} has {', '.join(key.scopes)}")
         return key
 
     def is_admin(self, request: Request[Any, Any, Any]) -> bool:
@@ -131,4 +134,4 @@ def trace_of(given: str | None) -> str | None:
     """The caller's W3C trace context; where it has none that is valid, a new one, or none if we are to begin it."""
     if found := tracing.valid(given):
         return found
-    return None if tracing.on() else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return None if tracing.on() else f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"

@@ -66,6 +66,10 @@ class Desk:
         self._open[job.id] = permit, timer
         return job, partition
 
+    def check_room(self, tenant: str, mode: Mode, seconds: float, priority: Priority) -> None:
+        """429 where a job would get no permit now."""
+        self._admission.check(tenant, priority, mode, seconds)
+
     def withdraw(self, job: Job) -> None:
         """The question could not be published."""
         self._jobs.pop(job.id, None)

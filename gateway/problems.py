@@ -156,6 +156,11 @@ def retry_header(problem: Problem) -> dict[str, str]:
     return {} if problem.retry_after is None else {"Retry-After": str(max(1, round(problem.retry_after)))}
 
 
+def headers_of(problem: Problem) -> dict[str, str]:
+    """Of the answer, but for what its body is."""
+    return {**problem.headers, **retry_header(problem), "Cache-Control": "no-store"}
+
+
 def respond(request: Request[Any, Any, Any], error: Exception, hide: Callable[[str], str] = str) -> Response[bytes]:
     """Exception handler of the whole application; ``hide`` takes secrets out of what is said."""
     problem = problem_of(error)
@@ -163,10 +168,9 @@ def respond(request: Request[Any, Any, Any], error: Exception, hide: Callable[[s
     if problem.status == 405:
         taken = _methods(request)
         problem.detail, problem.headers["Allow"] = f"use {taken}", taken
-    headers = {**problem.headers, **retry_header(problem), "Cache-Control": "no-store"}
     return Response(
         content=hide(msgspec.json.encode(problem.document()).decode()).encode(),
         status_code=problem.status,
         media_type=MEDIA_TYPE,
-        headers=headers,
+        headers=headers_of(problem),
     )

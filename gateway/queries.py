@@ -11,20 +11,20 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.attempts import Emission
-from gateway.bodies import JSON, check_parameters, content_type, decode_json, read_body
+from gateway.bodies import JSON, check_parameters
 from gateway.caller import Callers
 from gateway.desk import Desk
 from gateway.documents import json_response
 from gateway.idempotency import PARAMETER, key_of
 from gateway.jobs import Job
 from gateway.openapi import Doc, Parameter
-from gateway.payloads import JobView, Passages, QuestionBody, links_of, question_errors
+from gateway.payloads import JobView, Passages, QuestionBody, links_of
 from gateway.problems import Problem, invalid
 from gateway.questions import Questions
+from gateway.shedding import Shedder
 from gateway.sse import HEARTBEAT, HEARTBEAT_SECONDS, RECONNECT, EventStream, frame
 from gateway.stale import Watches
 from runtime.clock import millis
-from runtime.settings import Settings
 from topics.queries import Mode, Retrieval
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
@@ -103,22 +103,14 @@ def _framed(offset: int | None, emission: Emission) -> bytes:
 
 
 def make_query_routes(
-    settings: Settings, intake: Questions, desk: Desk, callers: Callers, watches: Watches
+    shedder: Shedder, intake: Questions, desk: Desk, callers: Callers, watches: Watches
 ) -> list[HTTPRouteHandler]:
     """Build the routes."""
-    body_limit = 256 * 1024 + 6 * settings.queries.max_question_chars  # a character may be escaped as six
 
     async def ask(request: Request[Any, Any, Any], mode: Mode) -> tuple[Job, float]:
-        """Take the question in a body in; gives the job and the milliseconds that publishing took."""
-        caller = callers.of(request)
-        content_type(request, (JSON,))
-        check_parameters(request)
-        body = decode_json(await read_body(request, body_limit, "a question"), QuestionBody)
-        if errors := question_errors(body, settings):
-            raise Problem("invalid", errors=errors)
-        if body.notify_stale and mode == "retrieve":
-            raise invalid("passages have no stream to be told in: ask by POST /v1/queries", pointer="/notify_stale")
-        return await intake.take(caller, body, mode, key=key_of(request))
+        """Take the question of a request in; gives the job and the milliseconds that publishing took."""
+        asked = await shedder.asked(request, mode)
+        return await intake.take(asked.caller, asked.body, mode, key=asked.key)
 
     @post(
         "/v1/retrieve",

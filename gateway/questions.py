@@ -64,6 +64,10 @@ class Questions:
         job = self._accept(asked)
         return job, await self._publish(asked, job)
 
+    def check_room(self, caller: Caller, body: QuestionBody, mode: Mode) -> None:
+        """429 where the question would not be taken in now."""
+        self._desk.check_room(caller.tenant, mode, self._seconds(body), body.priority)
+
     async def _take_once(self, asked: _Asked, key: str) -> tuple[Job, float]:
         caller = asked.caller
         body = digest_of(asked.body, asked.mode, caller.principals, asked.texts)
@@ -107,12 +111,16 @@ class Questions:
         return took
 
     def _accept(self, asked: _Asked) -> Job:
-        queries, body, caller = self._settings.queries, asked.body, asked.caller
-        usual = queries.batch_deadline if body.priority == "batch" else queries.deadline
-        seconds = min(body.timeout or usual, longest_timeout(self._settings))
+        body, caller = asked.body, asked.caller
+        seconds = self._seconds(body)
         job, _ = self._desk.accept(caller.tenant, asked.mode, seconds, caller.principals, body.priority)
         job.notify_stale, job.webhook = body.notify_stale, asked.told
         return job
+
+    def _seconds(self, body: QuestionBody) -> float:
+        queries = self._settings.queries
+        usual = queries.batch_deadline if body.priority == "batch" else queries.deadline
+        return min(body.timeout or usual, longest_timeout(self._settings))
 
     async def _publish(self, asked: _Asked, job: Job) -> float:
         body, caller = asked.body, asked.caller

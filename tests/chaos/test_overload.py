@@ -29,6 +29,14 @@ def test_promises_that_were_kept() -> None:
         (Asked(1, 0.1, 503), "neither answered nor refused: {'503 ': 1}"),
         (Asked(1, 6.5, 200, "done"), "1 answers came behind their deadline, the last after 6.5 s"),
         (Asked(1, 0.061, 429, "", "late", 2.0), "1 of 1201 were refused after more than 50 ms, one after 61 ms"),
+        (
+            Asked(1, 0.061, 429, "", "late", 2.0, stood=0.02),
+            "1 of 1201 were refused after more than 50 ms, one after 61 ms (1 because the one who asks stood still)",
+        ),
+        (
+            Asked(1, 0.081, 429, "", "late", 2.0, stood=0.02),
+            "1 of 1201 were refused after more than 50 ms, one after 81 ms",
+        ),
         (Asked(1, 0.001, 429, "", "late", 0.2), "1 were told to come again in less than a second"),
     ],
 )

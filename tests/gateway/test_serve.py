@@ -1,6 +1,7 @@
 """The gateway under a real HTTP server."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -42,6 +43,13 @@ async def running(door: Settings, log: MemoryLog) -> AsyncIterator[Running]:
     yield Running(log, server, serving)
     server.should_exit = True
     await serving
+    gc.unfreeze()
+
+
+async def test_what_it_is_made_of_is_not_collected(running: Running) -> None:
+    """Once it has started a full collection of garbage has next to nothing to walk."""
+    assert gc.get_freeze_count() > 50_000
+    assert len(gc.get_objects()) < gc.get_freeze_count() / 10
 
 
 async def test_ids_survive_a_real_server(running: Running) -> None:

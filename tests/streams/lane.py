@@ -14,6 +14,7 @@ from cli.topics import plans_of
 from deploy.local.own_stack import process_environment
 from runtime.settings import Settings
 from topics import provision, registry
+from topics.registry import group_of
 from topics.spec import TopicSpec, dead_letters_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,17 @@ class Lane:
                 found.append(message)
         consumer.close()
         return found
+
+    def committed(self, spec: TopicSpec, until: int, seconds: float = 20.0) -> int:
+        """How far the worker's group has committed partition 0 of a topic, at the latest when it is as far as that."""
+        group = group_of(self.settings.kafka.prefix, "embed", self.settings.documents.generation)
+        reader = Consumer({"bootstrap.servers": self.settings.kafka.brokers, "group.id": group})
+        limit, offset = time.monotonic() + seconds, -1
+        while offset < until and time.monotonic() < limit:
+            time.sleep(0.1)
+            offset = reader.committed([TopicPartition(self.name(spec), 0)], timeout=10)[0].offset
+        reader.close()
+        return offset
 
     def outputs(self, count: int, seconds: float = 60.0) -> list[bytes]:
         return self.read(self.name(registry.VECTORS), count, seconds)

@@ -4,14 +4,14 @@ Reads ``chunks``, writes each record's value to ``vectors`` when it has been dea
 ``ok``, ``sleep:<seconds>``, ``kill`` (SIGKILL to itself), ``raise``, ``refuse``, ``permanent``, ``away:<file>``
 (transient while the file exists), ``unclear:<file>`` (unclear while it exists).  What the lane is told of records that
 wait for another try goes to ``index-events``: ``begin <value>`` and ``end <value>``.  In the mode ``beside`` what
-runs beside the stage fails.
+runs beside the stage fails; in the mode ``few`` records with the header ``many`` are skipped.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from connectors.errors import Permanent, Transient, Unclear
 from runtime import logs
@@ -78,7 +78,13 @@ async def build(mode: str, publish: Publish) -> Stage:
         in_flight=8,
         deferrals=ToEvents(),
         beside=[beside] if mode == "beside" else [],
+        skips=_many if mode == "few" else None,
+        gather=0.02 if mode == "few" else 0.0,
     )
+
+
+def _many(headers: Mapping[str, bytes]) -> bool:
+    return "many" in headers
 
 
 if __name__ == "__main__":

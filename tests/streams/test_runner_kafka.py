@@ -86,6 +86,19 @@ def test_window_is_bounded(lane: Lane) -> None:
     assert len(set(lane.outputs(50, seconds=6))) == 7  # in_flight is 8, one of which is stuck
 
 
+@pytest.mark.parametrize("lane", ["few"], indirect=True)
+def test_what_is_skipped_is_behind_the_commit(lane: Lane) -> None:
+    """A stage that takes few of many gets those, each once, and its commits move past the others, the last too."""
+    many = [(f"raise{n}".encode(), {"many": b""}) for n in range(500)]
+    few = [(f"ok{n}".encode(), {}) for n in range(5)]
+    for n, one in enumerate(few):
+        lane.append(registry.CHUNKS, *many[n * 100 : n * 100 + 100], one)
+    lane.append(registry.CHUNKS, *many)
+    assert lane.outputs(5) == [value for value, _ in few]
+    assert lane.committed(registry.CHUNKS, until=1005) == 1005
+    assert lane.outputs(6, seconds=1) == [value for value, _ in few]
+
+
 @pytest.mark.parametrize("lane", ["batch"], indirect=True)
 def test_the_end_of_what_runs_beside_is_the_end_of_the_worker(lane: Lane) -> None:
     """A worker without what runs beside its stage would go on by halves: it ends hard, and says why."""
