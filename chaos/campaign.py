@@ -20,6 +20,7 @@ from rich.progress import Progress
 from chaos.checkers import Bounds
 from chaos.drive import Run, drive
 from chaos.faults import FAULTS, Fault
+from chaos.history import History, Violation
 from chaos.nemesis import Planned, available, schedule
 from chaos.report import Folder, audit, tell, totals
 from chaos.samples import metrics_of
@@ -54,10 +55,15 @@ class Campaign:
             run.tell = lambda completed: progress.update(bar, completed=completed)
             run.say = lambda text: progress.console.print(f"  {text}", soft_wrap=True)
             self.done += 1
-            history = await drive(run)
-            history.missing = list(missing)
-            history.save(out)  # whatever becomes of the rest
-            found = await asyncio.to_thread(audit, stack, out)
+            history, found = History(seed=seed, began=History.now(), missing=list(missing)), list[Violation]()
+            try:
+                await drive(run, history)
+            except Exception as error:  # a run that cannot go on is a finding, and the next seed may tell more
+                console.print_exception()
+                found.append(Violation("ended", "run", repr(error)[:300], history.now()))
+            finally:
+                history.save(out)
+            found += await asyncio.to_thread(audit, stack, out)
         verdict = verdict_of(history, self.bounds, found)
         folder.save(history, verdict, await metrics_of(stack, doors))
         return verdict

@@ -67,9 +67,8 @@ class Run:
         return f"s{self.seed}r{self.number}"
 
 
-async def drive(run: Run) -> History:
+async def drive(run: Run, history: History) -> None:
     """Do it, to the end."""
-    history = History(seed=run.seed, began=History.now())
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(balanced(list(run.system.doors.values()), CALL_SECONDS))
         kafka = await opened.enter_async_context(kafka_door(run.system.site.settings))
@@ -81,7 +80,6 @@ async def drive(run: Run) -> History:
         history.deliveries = deliveries_of(receiver)
         history.letters = [letter for letter in await _letters(run) if letter not in before]
         await endpoint.remove()
-    return history
 
 
 async def _letters(run: Run) -> list[object]:

@@ -83,7 +83,7 @@ def totals(verdict: Verdict, runs: int, console: Console) -> None:
     table = Table("what", "count", title=f"{runs} runs")
     for name, count in verdict.counts.items():
         table.add_row(name, f"{count:,}")
-    for name in (*CHECKERS, "audit"):
+    for name in (*CHECKERS, "besides"):
         count = len(verdict.violations.get(name, ()))
         table.add_row(f"violations: {name}", f"[{'red' if count else 'green'}]{count}[/]")
     console.print(table)

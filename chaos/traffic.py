@@ -16,7 +16,7 @@ from chaos.documents import Author, Revision
 from chaos.doors import Away, KafkaDoor
 from chaos.history import Door, History, Read, Write
 
-POLL = 0.02
+POLL, SLOWEST_POLL = 0.02, 0.5  # seconds between looks for an outcome: they become rarer
 OUTCOME_SECONDS = 60.0
 AGAIN = 0.2  # seconds before a call that failed is made again
 _AWAY = (httpx.HTTPError, OSError, Away)
@@ -98,7 +98,7 @@ class Traffic:
 
     async def _watch(self, write: Write) -> None:
         path = _path(write.revision.doc_id)
-        until = self._history.now() + self._patience
+        until, pause = self._history.now() + self._patience, self._poll
         while self._history.now() < until:
             try:
                 response = await self._http.get(path, params={"token": write.token or ""})
@@ -107,7 +107,8 @@ class Traffic:
                     return
             except _AWAY:
                 await asyncio.sleep(AGAIN)  # the gateway is down: asked again
-            await asyncio.sleep(self._poll)
+            await asyncio.sleep(pause)
+            pause = min(SLOWEST_POLL, pause * 1.3)  # hundreds may wait, and must not be what is measured
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""

@@ -31,15 +31,15 @@ class Verdict:
         return Counter(f"{name}: {each.kind}" for name, found in self.violations.items() for each in found)
 
 
-def verdict_of(history: History, bounds: Bounds, audit: Sequence[Violation] = ()) -> Verdict:
-    """Judge a run.  One in which nothing happened is not clean."""
+def verdict_of(history: History, bounds: Bounds, besides: Sequence[Violation] = ()) -> Verdict:
+    """Judge a run; ``besides`` is what no history tells.  One in which nothing happened is not clean."""
     return Verdict(
         seed=history.seed,
         faults=[window.fault for window in history.windows],
         missing=history.missing,
         counts=counts_of(history),
         recovery=recovery_times(history, bounds),
-        violations={**judge(history, bounds), "audit": list(audit)},
+        violations={**judge(history, bounds), "besides": list(besides)},
     )
 
 

@@ -35,7 +35,7 @@ def test_a_fault_that_did_not_happen_is_no_fault() -> None:
 def test_what_the_audit_found_counts() -> None:
     """Nobody need have asked for it."""
     drift = [Violation("drift", "audit", "1 lost", 0.0)]
-    assert verdict_of(History(), Bounds(), drift).kinds["audit: drift"] == 1
+    assert verdict_of(History(), Bounds(), drift).kinds["besides: drift"] == 1
 
 
 def test_sums_over_all_seeds() -> None:
