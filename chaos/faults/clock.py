@@ -60,9 +60,11 @@ class Jump:
     async def heal(self, site: Site) -> None:
         """Back while it runs, then started again without."""
         if self._offset(site).exists():
-            await self._jump(site, 0)
-            await self._restart(site, {})
-            self._offset(site).unlink()
+            try:
+                await self._jump(site, 0)
+            finally:
+                await self._restart(site, {})
+                self._offset(site).unlink()
         await site.until_well(self.target)
 
     async def _jump(self, site: Site, seconds: int) -> None:

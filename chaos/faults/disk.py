@@ -45,39 +45,52 @@ class DiskFull:
 
     async def heal(self, site: Site) -> None:
         """Give it space, wait until it is well by itself, and bring its data back to where they were."""
-        if self._data(site).is_mount():
-            (self._data(site) / _BALLAST).unlink(missing_ok=True)
+        ballast = self._data(site) / _BALLAST
+        if ballast.exists():
+            os.truncate(ballast, 0)
             await site.until_well(self.target)
             if self.target.startswith("weaviate"):  # it stays read-only until somebody says otherwise
                 await ReadOnly(self.target).heal(site)
             await asyncio.to_thread(self._move_home, site)
+        await asyncio.to_thread(self._tidy, site)
         await site.until_well(self.target)
 
     def _move_out(self, site: Site) -> None:
-        data, home = self._data(site), self._home(site)
+        data, home = self._data(site), self._beside(site, "home")
         site.stack.stop(self.target)
-        shutil.rmtree(home, ignore_errors=True)
         data.rename(home)
         data.mkdir()
         used = sum(path.lstat().st_blocks * 512 for path in home.rglob("*"))
         _run("mount", "-t", "tmpfs", "-o", f"size={used + _ROOM},mode=0700", "freshet-chaos", str(data))
         _run("cp", "-a", "--sparse=always", f"{home}/.", str(data))
+        (data / _BALLAST).touch()  # from here on these are its data
         site.stack.start(self.target)
 
     def _move_home(self, site: Site) -> None:
-        data, home = self._data(site), self._home(site)
+        data, fresh = self._data(site), self._beside(site, "fresh")
         site.stack.stop(self.target)
+        shutil.rmtree(fresh, ignore_errors=True)
+        _run("cp", "-a", "--sparse=always", str(data), str(fresh))
+        (fresh / _BALLAST).unlink()
+        _run("umount", str(data))  # from here on those are
+
+    def _tidy(self, site: Site) -> None:
+        """Put what counts in its place, wherever a move has ended or broken off."""
+        data, home, fresh = self._data(site), self._beside(site, "home"), self._beside(site, "fresh")
+        if not home.exists():
+            return
+        if data.is_mount():  # with half a copy in it
+            _run("umount", str(data))
+        if data.exists():
+            data.rmdir()
+        (fresh if fresh.exists() else home).rename(data)
         shutil.rmtree(home, ignore_errors=True)
-        _run("cp", "-a", "--sparse=always", str(data), str(home))
-        _run("umount", str(data))
-        data.rmdir()
-        home.rename(data)
 
     def _data(self, site: Site) -> Path:
         return site.stack.state.folder / "data" / self.target
 
-    def _home(self, site: Site) -> Path:
-        return self._data(site).with_name(f"{self.target}.home")
+    def _beside(self, site: Site, what: str) -> Path:
+        return self._data(site).with_name(f"{self.target}.{what}")
 
 
 def _fill(path: Path) -> None:

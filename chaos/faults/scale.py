@@ -6,6 +6,8 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaException
+
 from chaos.faults.process import missing
 from chaos.faults.site import Site
 from chaos.workers import STOP_SECONDS, end
@@ -44,7 +46,10 @@ class Scale:
 
     async def _until_shared(self, site: Site, count: int) -> None:
         def otherwise() -> str | None:
-            found = site.members(self.target)
+            try:
+                found = site.members(self.target)
+            except KafkaException as error:
+                return str(error)
             return None if len(found) == count and all(found.values()) else f"its members are {found}"
 
         await site.until(otherwise, f"{self.target} is not shared by {count}")

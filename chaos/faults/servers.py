@@ -69,10 +69,13 @@ class RollBack:
         await asyncio.to_thread(self._put_back, site, data, older)
 
     async def heal(self, site: Site) -> None:
-        await site.until_well(self.target)
         data = site.stack.state.folder / "data" / self.target
+        newer = data.with_name(f"{self.target}.newer")
+        if not data.exists():  # it broke off in between
+            newer.rename(data)
+        await site.until_well(self.target)
         (data / "dump.rdb").unlink(missing_ok=True)  # else the next start would roll it back again
-        shutil.rmtree(data.with_name(f"{self.target}.newer"), ignore_errors=True)
+        shutil.rmtree(newer, ignore_errors=True)
 
     def _keep(self, site: Site, data: Path, older: Path) -> None:
         shutil.rmtree(older, ignore_errors=True)

@@ -72,9 +72,10 @@ class Site:
         return AdminClient(librdkafka_options(self.kafka) | {"log_level": 0})
 
     def members(self, lane: str) -> dict[str, int]:
-        """Who works for a lane, and how many partitions each has."""
+        """Who works for a lane, and how many partitions each has; KafkaException while nobody can tell."""
         group = group_of(self.settings.kafka.prefix, lane, self.settings.documents.generation)
-        found = self.admin().describe_consumer_groups([group])[group].result(_ADMIN_SECONDS)
+        admin = self.admin()  # kept until the answer is there: a client that is let go answers nothing
+        found = admin.describe_consumer_groups([group], request_timeout=_ADMIN_SECONDS)[group].result()
         return {m.group_instance_id or m.member_id: len(m.assignment.topic_partitions) for m in found.members}
 
     def wrong(self, name: str) -> str | None:
