@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import httpx
 import msgspec
@@ -175,7 +176,7 @@ async def _drive(plan: Plan, author: Author, ground: Ground, stop: asyncio.Event
     loops = [_publish(plan, author, ground, ends), _ask(plan, author, ground, ends), _jobs(ground, ends)]
     work = [asyncio.create_task(loop) for loop in (*loops, _misbehave(plan, ground, ends, tell))]
     looking = [asyncio.create_task(loop) for loop in (_look(ground, over), probes.run(over))]
-    beside = [asyncio.create_task(stop.wait())]
+    beside: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
     if plan.mark_file:
         beside.append(asyncio.create_task(marks.follow(plan.mark_file)))
     try:
