@@ -17,7 +17,7 @@ from chaos.checkers.calm import normal
 from chaos.checkers.webhooks import owed
 from chaos.documents import Author
 from chaos.doors import POISONED, Away, KafkaDoor, balanced, kafka_door
-from chaos.history import History, Poison
+from chaos.history import History, Letter, Poison
 from chaos.letters import dead_letters
 from chaos.nemesis import Planned, haunt
 from chaos.probes import Probes
@@ -82,8 +82,8 @@ async def drive(run: Run, history: History) -> None:
         await endpoint.remove()
 
 
-async def _letters(run: Run) -> list[object]:
-    return list(await asyncio.to_thread(dead_letters, run.system.site.settings))
+async def _letters(run: Run) -> list[Letter]:
+    return await asyncio.to_thread(dead_letters, run.system.site.settings)
 
 
 async def _live(

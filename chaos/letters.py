@@ -31,7 +31,7 @@ def dead_letters(settings: Settings) -> list[Letter]:
 def _of(consumer: Consumer, topic: str) -> Iterator[Letter]:
     until = time.monotonic() + SECONDS
     known = consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions
-    ends, places = {}, []
+    ends, places = dict[int, int](), list[TopicPartition]()
     for partition in known:
         first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
         if first < end:
