@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import httpx
+
 
 class Pace:
     """Places in time, given away one after the other; who takes many waits for the last of them."""
@@ -18,3 +20,8 @@ class Pace:
         """Wait for so many places."""
         self._free = max(self._free, time.monotonic()) + count / self._rate
         await asyncio.sleep(self._free - time.monotonic())
+
+    async def hold(self, request: httpx.Request) -> None:
+        """One place for each request of a client, whoever makes it."""
+        del request
+        await self.take()

@@ -38,6 +38,7 @@ from runtime.settings import Settings
 from topics.identity import DEFAULT_TENANT
 
 DOCUMENTS = 12
+CEILING = 10  # requests for each of the rate, all looks and repeats included, whatever happens
 PROBE = 3  # changes and questions of one probe
 PROBES = 1 / 3  # of the rate
 RESTS = 8  # probes between two manners: enough to tell that all is normal again
@@ -125,7 +126,7 @@ async def run(plan: Plan, stop: asyncio.Event, tell: Callable[[str], None]) -> O
                 headers=headers,
                 timeout=httpx.Timeout(20, connect=5),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-                event_hooks={"request": [plan.askers.sign]},
+                event_hooks={"request": [plan.askers.sign, Pace(plan.rate * CEILING).hold]},
             )
         )
         history, made, removal = History(seed=plan.seed), set[str](), Removal()
