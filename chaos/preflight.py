@@ -9,14 +9,20 @@ from urllib.parse import quote
 import httpx
 
 from chaos.askers import NOBODY, Askers
+from chaos.documents import Revision
+from chaos.doors import Away, KafkaDoor
 from chaos.removal import visible
 from topics.identity import Token
 
-OUTCOME_SECONDS = 60.0
+OUTCOME_SECONDS = 30.0
 
 
 class CannotBegin(Exception):
-    """Why there is no run; in words for who asked for one."""
+    """Why there is no run; in words for who asked for one.  ``refused``: the door said no, so nothing came to be."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 async def check(http: httpx.AsyncClient, askers: Askers, prefix: str, made: set[str]) -> Token:
@@ -64,20 +70,51 @@ async def _retrieve(http: httpx.AsyncClient, asking: str, about: str) -> set[str
     return {str(passage["doc_id"]) for passage in answer.json()["passages"]}
 
 
+async def check_kafka(http: httpx.AsyncClient, kafka: KafkaDoor, prefix: str, made: set[str]) -> None:
+    """What is written there becomes visible at this door."""
+    doc_id = f"{prefix}first-kafka"
+    made.add(doc_id)
+    try:
+        token = str(await kafka.publish(Revision(doc_id, 1, ("here",))))
+    except Away as error:
+        raise CannotBegin(f"Kafka took no document: {error}") from None
+    try:
+        await _indexed(http, doc_id, token)
+    except CannotBegin as error:
+        await kafka.publish(Revision(doc_id, 2, ()))  # the door may be another system's, and cannot delete it there
+        raise CannotBegin(
+            f"written to Kafka, {error} Are broker, FRESHET_PREFIX and --tenant this gateway's?"
+        ) from None
+
+
 async def _publish(http: httpx.AsyncClient, doc_id: str, access: tuple[str, ...], made: set[str]) -> Token:
-    path = f"/v1/documents/{quote(doc_id, safe='')}"
     body = {"text": f"All that is known of {doc_id} is known.", "access": list(access), "metadata": {"about": doc_id}}
     made.add(doc_id)
-    answer = await _let_in(http, "PUT", path, "", json=body)
-    token, until = str(answer.json()["token"]), time.monotonic() + OUTCOME_SECONDS
+    try:
+        answer = await _let_in(http, "PUT", _path(doc_id), "", json=body)
+    except CannotBegin as error:
+        if error.refused:
+            made.discard(doc_id)
+        raise
+    token = str(answer.json()["token"])
+    await _indexed(http, doc_id, token)
+    return Token.parse(token)
+
+
+async def _indexed(http: httpx.AsyncClient, doc_id: str, token: str) -> None:
+    until = time.monotonic() + OUTCOME_SECONDS
     while time.monotonic() < until:
-        status = await _let_in(http, "GET", path, "", params={"token": token})
-        if (found := status.json()["status"]) == "indexed":
-            return Token.parse(token)
-        if found != "pending":
-            raise CannotBegin(f"the first document was {found}: {status.json().get('reason')}")
+        status = (await _let_in(http, "GET", _path(doc_id), "", params={"token": token})).json()
+        if status["status"] == "indexed":
+            return
+        if status["status"] != "pending":
+            raise CannotBegin(f"the first document was {status['status']}: {status.get('reason')}")
         await asyncio.sleep(0.2)
     raise CannotBegin(f"the first document is not visible after {OUTCOME_SECONDS:.0f} s: do the document lanes run?")
+
+
+def _path(doc_id: str) -> str:
+    return f"/v1/documents/{quote(doc_id, safe='')}"
 
 
 async def _let_in(http: httpx.AsyncClient, method: str, path: str, asking: str, **request: Any) -> httpx.Response:
@@ -92,10 +129,12 @@ async def _let_in(http: httpx.AsyncClient, method: str, path: str, asking: str, 
     said = _json(answer).get("detail") or _json(answer).get("title") or answer.text[:200]
     whose = f"the key of --asker {asking}" if asking else "the key in FRESHET_GATEWAY_API_KEY"
     if answer.status_code == 401:
-        raise CannotBegin(f"401: {said}; this is about {whose}")
+        raise CannotBegin(f"401: {said}; this is about {whose}", refused=True)
     if answer.status_code == 403:
-        raise CannotBegin(f"403: {said}; this is about {whose}, which needs the scopes read and write")
-    raise CannotBegin(f"{method} {path.split('/chaos')[0]} was answered {answer.status_code}: {said}")
+        needs = "which needs the scopes read and write"
+        raise CannotBegin(f"403: {said}; this is about {whose}, {needs}", refused=True)
+    refused = answer.status_code < 500
+    raise CannotBegin(f"{method} {path} was answered {answer.status_code}: {said}", refused=refused)
 
 
 def _json(answer: httpx.Response) -> Mapping[str, Any]:

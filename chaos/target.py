@@ -29,7 +29,7 @@ from chaos.jobs import Client
 from chaos.manners import DEADLINE, LOOK_EVERY, MANNERS, Ground, judge_answers, judge_races, written
 from chaos.marks import Marks
 from chaos.pace import Pace
-from chaos.preflight import check
+from chaos.preflight import check, check_kafka
 from chaos.probes import EVERY, Probes
 from chaos.removal import Removal, remove
 from chaos.timeline import draw
@@ -136,6 +136,7 @@ async def run(plan: Plan, stop: asyncio.Event, tell: Callable[[str], None]) -> O
             if plan.kafka is not None:
                 tenant = plan.tenant or DEFAULT_TENANT
                 kafka = await open_.enter_async_context(kafka_door(plan.kafka, token.epoch, tenant))
+                await check_kafka(http, kafka, plan.prefix, made)
             author = Author(plan.seed, plan.statements, plan.askers.named)
             traffic = Traffic(http, history, author, plan.seed, kafka=kafka, poll=LOOK_EVERY)
             pace = Pace(plan.rate * (1 - PROBES))

@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from connectors.errors import ConnectorError
+from connectors.kafka.reach import reach
 from runtime.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -81,6 +83,12 @@ def chaos(
     if not yes:
         _say("Nothing was done. Say --yes to have it done.")
         raise typer.Exit(2)
+    if plan.kafka is not None:
+        try:
+            asyncio.run(reach(plan.kafka.kafka))
+        except ConnectorError as error:
+            _say(str(error))
+            raise typer.Exit(2) from None
     console.print(f"seed {drawn}")
 
     async def all_of_it() -> "Outcome":

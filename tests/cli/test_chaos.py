@@ -74,6 +74,13 @@ def test_a_door_that_is_not_there() -> None:
     assert f"{url}: nobody answers there" in chaos("--target", url, "--yes", code=2)
 
 
+def test_a_kafka_that_is_not_there() -> None:
+    """Said before anything is asked of the door."""
+    broker = f"127.0.0.1:{free_port()}"
+    said = chaos("--target", f"http://127.0.0.1:{free_port()}", "--yes", code=2, FRESHET_BROKERS=broker)
+    assert broker in said.split("pays for them there.")[1] and "nobody answers" not in said
+
+
 def test_a_door_that_is_somebody_elses() -> None:
     """What is no gateway of Freshet gets no documents."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
@@ -107,6 +114,7 @@ def test_who_is_not_let_in_is_told(keyed: tuple[str, dict[str, str]], shown: dic
     said = chaos("--target", url, "--yes", code=2, **own)
     assert says in said
     assert all(value not in said for value in own.values())
+    assert "remov" not in said, "nothing came to be"
 
 
 def test_askers_are_checked_first(keyed: tuple[str, dict[str, str]]) -> None:
