@@ -150,7 +150,14 @@ def never_taken(history: History) -> None:
 
 
 def deliver(**changes: str | bool) -> Callable[[History], None]:
-    return lambda history: [setattr(repeated(history), name, value) for name, value in changes.items()].clear()
+    """A repeat is not what it repeats."""
+
+    def spoil(history: History) -> None:
+        one = repeated(history)
+        for name, value in changes.items():
+            setattr(one, name, value)
+
+    return spoil
 
 
 def stranger(history: History) -> None:
@@ -216,7 +223,13 @@ def slow_down(history: History, name: str) -> None:
 
 
 def without(*kinds: str) -> Callable[[History], None]:
-    return lambda history: [setattr(history, kind, []) for kind in kinds].clear()
+    """Nothing of these was written down."""
+
+    def spoil(history: History) -> None:
+        for kind in kinds:
+            setattr(history, kind, [])
+
+    return spoil
 
 
 def never_inject(history: History) -> None:

@@ -7,8 +7,8 @@ from chaos.history import History, Violation
 def quiet_since(history: History) -> float:
     """From when nothing was done to the system any more."""
     healed = [window.healed for window in history.windows if window.healed is not None]
-    sent = [each.sent for each in (*history.writes, *history.jobs)]
-    return max([history.began, *healed, *sent, *(probe.at for probe in history.probes)])
+    changed = [*(write.sent for write in history.writes), *(probe.at for probe in history.probes)]
+    return max([history.began, *healed, *changed, *(job.sent for job in history.jobs)])
 
 
 def drained(history: History, lane: str) -> float | None:
