@@ -53,7 +53,7 @@ async def _removed(http: httpx.AsyncClient, doc_id: str, until: float) -> str | 
                     continue
             else:
                 answer = await http.get(path, params={"token": token})
-                if answer.status_code == 200 and answer.json()["status"] != "pending":
+                if answer.status_code == 200 and answer.json()["status"] == "deleted":
                     return None
             reason = f"{answer.status_code} {answer.text[:200]}"
             if answer.status_code in (401, 403, 422):

@@ -24,6 +24,7 @@ from gateway.memory_log import MemoryLog
 from tests.gateway.builders import door_settings, serving
 
 DEADLINE = 5.0
+SHOWN = {"token": "1.0.7", "status": "indexed"}
 
 
 def test_all_that_it_will_do_is_said(tmp_path: Path) -> None:
@@ -55,16 +56,18 @@ async def test_only_what_the_run_made_is_removed() -> None:
 
 
 async def test_what_could_not_be_removed_is_said() -> None:
-    """A door that no longer lets us in, and one that is away for too long: each document with the reason."""
+    """A door that no longer lets us in, one that is away for too long, one that shows what it took the delete of."""
 
     async def door(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("c"):
+            return httpx.Response(202 if request.method == "DELETE" else 200, json=SHOWN)
         if request.url.path.endswith("b"):
             raise httpx.ConnectError("away")
         return httpx.Response(403, text="revoked")
 
     async with httpx.AsyncClient(base_url="http://door", transport=httpx.MockTransport(door)) as http:
-        found = await remove(http, "chaos/r1/", {"chaos/r1/a", "chaos/r1/b"}, 0.3)
-    assert found.removed == 0
+        found = await remove(http, "chaos/r1/", {"chaos/r1/a", "chaos/r1/b", "chaos/r1/c"}, 0.3)
+    assert found.removed == 0 and "indexed" in found.left["chaos/r1/c"]
     assert "403 revoked" in found.left["chaos/r1/a"] and "away" in found.left["chaos/r1/b"]
 
 
