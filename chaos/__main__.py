@@ -15,6 +15,7 @@ CAMPAIGNS = {
     "soak": "An hour of steady traffic without faults: nothing broken, memory flat, no question slower.",
     "spike": "Encoding takes ten times as long for a while: the queue shows it, and drains; questions go on.",
     "streams": "Clients that follow answers while gateway and worker are killed: nothing missing, nothing twice.",
+    "three": "One broker and one store of three die under load: nothing is lost, no question fails.",
     "webhooks": "1,000 answers told to an endpoint that fails half of the time while workers are killed: each arrives.",
 }
 

@@ -16,14 +16,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from chaos.documents import Revision
 from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
-from topics.headers import ACCESS, CONTENT_TYPE, METADATA, TITLE
-from topics.headers import PUBLISHED_AT as POISONED
+from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, TITLE
 from topics.identity import DEFAULT_TENANT, DocumentRef, Token, document_key
 from topics.registry import documents_of
 
+POISONED = PUBLISHED_AT  # what poison is refused for
 EPOCH = 1  # of a stack that is new
 ANSWER_MS = 10_000  # until a record that no broker has confirmed is sent again
-_POLL = 0.005
+_POLL = 0.02
 
 
 class Away(Exception):
@@ -94,7 +94,7 @@ class KafkaDoor:
         key = document_key(DocumentRef(self._tenant, doc_id))
         try:
             confirm = partial(_confirm, known, self._epoch)
-            self._producer.produce(self._topic, body, key, headers=headers, on_delivery=confirm)
+            self._producer.produce(self._topic, body, key, headers=[*headers], on_delivery=confirm)
         except (BufferError, KafkaException) as error:
             raise Away(str(error)) from None
         return await known

@@ -39,10 +39,10 @@ POISON_EVERY = 20.0  # seconds
 class Load:
     """Seconds between two of a kind, of each client."""
 
-    write: float = 0.5
-    read: float = 0.8
-    repeat: float = 0.6
-    job: float = 1.5
+    write: float = 0.8
+    read: float = 1.2
+    repeat: float = 1.0
+    job: float = 2.0
     writers: int = 2
     readers: int = 2
 

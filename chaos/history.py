@@ -87,7 +87,7 @@ class Sample:
 
 @dataclass
 class Probe:
-    """Twice a second: one document edited and asked for with its token, and one question."""
+    """Once a second: one document edited and asked for with its token, and one question."""
 
     at: float
     took: float | None = None  # seconds of the question; None: failed

@@ -87,7 +87,7 @@ def totals(verdict: Verdict, runs: int, console: Console) -> None:
         count = len(verdict.violations.get(name, ()))
         table.add_row(f"violations: {name}", f"[{'red' if count else 'green'}]{count}[/]")
     console.print(table)
-    times = Table("fault", "times", "recovery p50", "p95", title="seconds from healed to normal")
+    times = Table("fault", "times", "recovery p50", "p95", title="seconds from the end of a fault to normal")
     for fault in sorted(set(verdict.faults)):
         seconds = verdict.recovery.get(fault, ())
         p50, p95 = (f"{each:.1f}" for each in percentiles(seconds)) if seconds else ("-", "-")

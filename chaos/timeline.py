@@ -4,6 +4,7 @@ One axis of seconds for all.  A fault is a bar for as long as it was held; behin
 below, the time until all was normal again.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,9 +142,10 @@ def _crosses(axes: "Axes", history: History, moments: Sequence[float], top: floa
 
 def _freshness(axes: "Axes", history: History) -> None:
     """Seconds from publishing to answerable; what was not seen lies on the upper edge."""
-    seen = [(p.at - history.began, p.fresh) for p in history.probes if p.fresh is not None]
-    axes.plot([at for at, _ in seen], [fresh for _, fresh in seen], "-o", color=WELL, linewidth=0.8, markersize=3.5)
-    top = max([1.0, *(fresh for _, fresh in seen)]) * 1.15
+    at = [probe.at - history.began for probe in history.probes]
+    fresh = [math.nan if probe.fresh is None else probe.fresh for probe in history.probes]  # a gap in the line
+    axes.plot(at, fresh, "-o", color=WELL, linewidth=0.8, markersize=3.5)
+    top = max([1.0, *(probe.fresh for probe in history.probes if probe.fresh is not None)]) * 1.15
     missing = [p.at for p in history.probes if p.fresh is None]
     _crosses(axes, history, missing, top, "not seen in its time", size=8, alpha=1.0)
     axes.set(ylim=(0, top * 1.08), ylabel="change answerable\nafter, s")

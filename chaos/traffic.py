@@ -16,7 +16,7 @@ from chaos.documents import Author, Revision
 from chaos.doors import Away, KafkaDoor
 from chaos.history import Door, History, Read, Write
 
-POLL, SLOWEST_POLL = 0.02, 0.5  # seconds between looks for an outcome: they become rarer
+POLL, SLOWEST_POLL = 0.02, 1.0  # seconds between looks for an outcome: they become rarer
 OUTCOME_SECONDS = 60.0
 AGAIN = 0.2  # seconds before a call that failed is made again
 _AWAY = (httpx.HTTPError, OSError, Away)
@@ -108,7 +108,7 @@ class Traffic:
             except _AWAY:
                 await asyncio.sleep(AGAIN)  # the gateway is down: asked again
             await asyncio.sleep(pause)
-            pause = min(SLOWEST_POLL, pause * 1.3)  # hundreds may wait, and must not be what is measured
+            pause = min(SLOWEST_POLL, pause * 2)  # hundreds may wait, and must not be what is measured
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""
@@ -149,6 +149,8 @@ class Traffic:
             read.ended, read.result, read.error = ended, "failed" if error else "ok", error
         if error is None:
             _note(reads, response.json())
+        elif error.startswith("429"):
+            await asyncio.sleep(float(response.headers.get("Retry-After", "1")))  # as whoever is told so should
         return reads
 
 

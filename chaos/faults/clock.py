@@ -41,7 +41,7 @@ class Jump:
 
     def lacks(self, site: Site) -> str | None:
         if library() is None:
-            return "libfaketime is not installed (the package `faketime`)"
+            return "libfaketime is not installed: apt-get install faketime"
         return missing(site, self.target)
 
     async def inject(self, site: Site) -> None:

@@ -107,7 +107,15 @@ class Settings(Branch):
 
 # FRESHET_* variables that other parts of the installation read.
 _FOREIGN = frozenset(
-    {"FRESHET_PORT_BASE", "FRESHET_WORKERS", "FRESHET_KAFKA_PROXY", "FRESHET_CACHE_DIR", "FRESHET_TEST_STATE"}
+    {
+        "FRESHET_PORT_BASE",
+        "FRESHET_WORKERS",
+        "FRESHET_STACK_BROKERS",
+        "FRESHET_STACK_STORES",
+        "FRESHET_KAFKA_PROXY",
+        "FRESHET_CACHE_DIR",
+        "FRESHET_TEST_STATE",
+    }
 )
 
 

@@ -27,6 +27,7 @@ def hopeless() -> History:
     return history
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout")  # of nothing at all, it is drawn as well as can be
 @pytest.mark.parametrize(
     "history", [sound(1), crowded(), hopeless(), History()], ids=["sound", "crowded", "down", "none"]
 )

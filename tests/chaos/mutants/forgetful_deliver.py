@@ -13,10 +13,10 @@ EVERY = 10  # few enough that a run of a minute has some
 _sound = Deliver._tell
 
 
-async def _forgetful(self: Deliver, job: StoredJob, event: AnswerEvent) -> list[Output]:
+async def forgetful(self: Deliver, job: StoredJob, event: AnswerEvent) -> list[Output]:
     return [] if crc32(event.job_id.encode()) % EVERY == 0 else await _sound(self, job, event)
 
 
 if __name__ == "__main__":
-    Deliver._tell = _forgetful  # type: ignore[method-assign]
+    Deliver._tell = forgetful  # type: ignore[method-assign]
     run("deliver", Settings.from_env())

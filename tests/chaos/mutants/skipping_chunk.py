@@ -11,7 +11,7 @@ EVERY = 50
 _sound = Chunk.step
 
 
-async def _skipping(self: Chunk, records: Sequence[Record]) -> Sequence[Outcome]:
+async def skipping(self: Chunk, records: Sequence[Record]) -> Sequence[Outcome]:
     outcomes = await _sound(self, records)
     return [Emit() if _skipped(record) else outcome for record, outcome in zip(records, outcomes, strict=True)]
 
@@ -22,5 +22,5 @@ def _skipped(record: Record) -> bool:
 
 
 if __name__ == "__main__":
-    Chunk.step = _skipping  # type: ignore[method-assign]
+    Chunk.step = skipping  # type: ignore[method-assign]
     run("chunk", Settings.from_env())
