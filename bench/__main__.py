@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = {
     "embed": "The encoder alone: every backend, chunks a second, milliseconds of a question, cosine to fp32.",
+    "gpu": "The encoder on a GPU: limit of the card, sentence-transformers, the encoder, the embed stage.",
     "ingest": "Kafka to searchable beside the raw encoder and the brief's one-record-at-a-time worker.",
     "freshness": "Change to answerable, idle and under load: edits, access changes, deletes.",
     "edits": "Encodes and writes of an edit, beside indexing the whole document.",

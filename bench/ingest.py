@@ -79,7 +79,7 @@ async def _run(running: Installation, count: int, rounds: int, names: Sequence[s
     documents, texts = cut(settings, count)
     features = machine.features()
     encoder = await open_encoder(settings.encoder)
-    device = "cuda" if encoder.backend == "cuda-fp16" else "cpu"
+    device = "cuda" if encoder.backend.startswith("cuda") else "cpu"
     vectors: dict[str, Vectors] = {}
     with (
         one_by_one.chunk_topics(settings.kafka, texts if "one_by_one" in names else []) as (source, target),

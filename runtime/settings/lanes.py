@@ -14,10 +14,12 @@ class Encoder(Branch):
     model: str = Field("all-MiniLM-L6-v2", description="A sentence-transformers model: name, or path of its folder.")
     backend: str = Field(
         "auto",
-        pattern=r"^(auto|cuda-fp16|openvino-bf16|openvino-fp32|torch-bf16|torch-fp32)$",
-        description="`auto` takes the fastest whose cosine to fp32 stays at or above 0.999.",
+        pattern=r"^(auto|cuda-(fp16|bf16|tf32)|openvino-(bf16|fp32)|torch-(bf16|fp32))$",
+        description="`auto` takes the fastest whose cosine to fp32 stays at or above 0.999, on a GPU if there is one.",
     )
-    batch_tokens: int = Field(8192, ge=256, description="Tokens (with padding) that one forward pass may hold.")
+    batch_tokens: int = Field(
+        16_384, ge=256, description="Tokens (with padding) that one forward pass may hold; on a CPU fewer are taken."
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to the backend.")
     export_dir: Path | None = Field(None, description="Where exported models are kept; default is the user's cache.")
 

@@ -300,6 +300,9 @@ def test_choice_is_the_fastest_that_is_exact() -> None:
     assert choose(measured | {"torch-bf16": Measured(0.998, 90.0)}) == "openvino-bf16"
     assert choose(measured | {"cuda-fp16": Measured(0.9999, 30.0)}) == "cuda-fp16"
     assert choose(measured | {"cuda-fp16": Measured(0.99, 3000.0)}) == "openvino-bf16"
+    cuda = {"cuda-fp16": Measured(0.9999, 94.0), "cuda-bf16": Measured(0.9992, 100.0), "cuda-tf32": Measured(1.0, 60.0)}
+    assert choose(measured | cuda) == "cuda-fp16", "what is alike in speed goes by exactness"
+    assert choose(measured | cuda | {"cuda-fp16": Measured(0.9, 98.0), "cuda-bf16": Measured(0.9, 1e3)}) == "cuda-tf32"
 
 
 def test_model_id_follows_what_shapes_vectors(tmp_path: Path) -> None:
