@@ -18,10 +18,10 @@ from runtime.brokers import librdkafka_options
 from runtime.settings import Settings
 from topics.headers import ACCESS, CONTENT_TYPE, METADATA, PUBLISHED_AT, TITLE
 from topics.identity import DEFAULT_TENANT, DocumentRef, Token, document_key
-from topics.registry import DOCUMENTS
+from topics.registry import documents_of
 
 POISONED = PUBLISHED_AT  # what poison is refused for
-EPOCH = 1  # a campaign's stack is new
+EPOCH = 1  # of a stack that is new
 ANSWER_MS = 10_000  # until a record that no broker has confirmed is sent again
 _POLL = 0.02
 
@@ -64,9 +64,9 @@ def balanced(doors: Sequence[str], seconds: float) -> httpx.AsyncClient:
 class KafkaDoor:
     """Documents straight into the log."""
 
-    def __init__(self, settings: Settings) -> None:
-        kafka = settings.kafka
-        self._topic = DOCUMENTS.full_name(kafka.prefix, settings.documents.generation)
+    def __init__(self, settings: Settings, epoch: int = EPOCH, tenant: str = DEFAULT_TENANT) -> None:
+        kafka, self._epoch, self._tenant = settings.kafka, epoch, tenant
+        self._topic = documents_of(epoch).full_name(kafka.prefix, settings.documents.generation)
         self._producer = Producer(
             {
                 **librdkafka_options(kafka),
@@ -91,9 +91,10 @@ class KafkaDoor:
     async def send(self, doc_id: str, body: bytes | None, headers: list[tuple[str, bytes]]) -> Token:
         """One record, once."""
         known: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
-        key = document_key(DocumentRef(DEFAULT_TENANT, doc_id))
+        key = document_key(DocumentRef(self._tenant, doc_id))
         try:
-            self._producer.produce(self._topic, body, key, headers=[*headers], on_delivery=partial(_confirm, known))
+            confirm = partial(_confirm, known, self._epoch)
+            self._producer.produce(self._topic, body, key, headers=[*headers], on_delivery=confirm)
         except (BufferError, KafkaException) as error:
             raise Away(str(error)) from None
         return await known
@@ -111,9 +112,9 @@ class KafkaDoor:
 
 
 @asynccontextmanager
-async def kafka_door(settings: Settings) -> AsyncIterator[KafkaDoor]:
+async def kafka_door(settings: Settings, epoch: int = EPOCH, tenant: str = DEFAULT_TENANT) -> AsyncIterator[KafkaDoor]:
     """Open while the block runs."""
-    door = KafkaDoor(settings)
+    door = KafkaDoor(settings, epoch, tenant)
     serving = asyncio.create_task(door.serve())
     try:
         yield door
@@ -132,11 +133,11 @@ def headers_of(revision: Revision) -> list[tuple[str, bytes]]:
     return [*headers, (ACCESS, msgspec.json.encode(revision.access))] if revision.access else headers
 
 
-def _confirm(known: "asyncio.Future[Token]", error: KafkaError | None, message: Message) -> None:
+def _confirm(known: "asyncio.Future[Token]", epoch: int, error: KafkaError | None, message: Message) -> None:
     if known.done():
         return  # whoever waited is gone
     partition, offset = message.partition(), message.offset()
     if error is not None or partition is None or offset is None:
         known.set_exception(Away(str(error)))
     else:
-        known.set_result(Token(EPOCH, partition, offset))
+        known.set_result(Token(epoch, partition, offset))

@@ -16,10 +16,10 @@ _LOOK, _AGAIN = 0.05, 0.5
 
 
 class Probes:
-    """``prefix`` begins the ids of their documents."""
+    """``prefix`` begins the ids of their documents; ``every`` is not less than the default."""
 
-    def __init__(self, traffic: Traffic, history: History, prefix: str) -> None:
-        self._traffic, self._history, self._prefix = traffic, history, prefix
+    def __init__(self, traffic: Traffic, history: History, prefix: str, every: float = EVERY) -> None:
+        self._traffic, self._history, self._prefix, self._every = traffic, history, prefix, every
         self._running: set[asyncio.Task[None]] = set()
         self._publishing: dict[str, asyncio.Task[Write]] = {}
         self._number = 0
@@ -34,7 +34,7 @@ class Probes:
                 task = asyncio.create_task(work)
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
-            due += EVERY
+            due += self._every
             await asyncio.sleep(max(0.0, due - self._history.now()))
         await asyncio.gather(*self._running, *self._publishing.values())
 

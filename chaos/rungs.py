@@ -75,7 +75,10 @@ def judge(run: Run) -> list[Violation]:
 
 
 def wrong_with(job: Job, ladder: Sequence[str], *, models: bool) -> list[tuple[str, str]]:
-    """What is wrong with one job, kind and detail; ``models``: lower rungs of the ladder may answer."""
+    """What is wrong with one job, kind and detail; ``models``: lower rungs of the ladder may answer.
+
+    Without a ladder nobody knows the models: what they are called and what they write is not judged.
+    """
     if job.error is not None:
         return [("refused", job.error)]
     final = job.final
@@ -92,7 +95,8 @@ def wrong_with(job: Job, ladder: Sequence[str], *, models: bool) -> list[tuple[s
         found.append(("repeated", "events came twice or out of order"))
     if final.type == "error":
         return [*found, ("unanswered", str(final.data.get("reason")))]
-    return [*found, *_mislabelled(final, ladder, models=models), *_torn(job, final)]
+    labels = _mislabelled(final, ladder, models=models) if ladder else []
+    return [*found, *labels, *_torn(job, final, numbered=bool(ladder))]
 
 
 def _mislabelled(final: Event, ladder: Sequence[str], *, models: bool) -> list[tuple[str, str]]:
@@ -109,7 +113,7 @@ def _mislabelled(final: Event, ladder: Sequence[str], *, models: bool) -> list[t
     return []
 
 
-def _torn(job: Job, final: Event) -> list[tuple[str, str]]:
+def _torn(job: Job, final: Event, *, numbered: bool) -> list[tuple[str, str]]:
     """What was streamed since the last restart is the answer; a model that was asked left none of its words out."""
     streamed = ""
     for event in job.events:
@@ -121,7 +125,7 @@ def _torn(job: Job, final: Event) -> list[tuple[str, str]]:
     if streamed != answer:
         return [("torn", f"streamed {streamed[-60:]!r}, answered {answer[-60:]!r}")]
     numbers = [int(number) for number in _WORD.findall(answer)]
-    asked = final.data.get("model") != QUOTING and final.data.get("found", True)
+    asked = numbered and final.data.get("model") != QUOTING and final.data.get("found", True)
     if asked and (not numbers or numbers != list(range(len(numbers)))):
         return [("torn", f"words {numbers[:8]}... are not all there, once each")]
     return []

@@ -34,8 +34,9 @@ class Traffic:
         edge: httpx.AsyncClient | None = None,
         kafka: KafkaDoor | None = None,
         patience: float = OUTCOME_SECONDS,
+        poll: float = POLL,
     ) -> None:
-        self._patience = patience
+        self._patience, self._poll = patience, poll
         self.author = author
         self._http, self._history, self._edge, self._kafka = http, history, edge, kafka
         self._random = random.Random(seed)
@@ -97,7 +98,7 @@ class Traffic:
 
     async def _watch(self, write: Write) -> None:
         path = _path(write.revision.doc_id)
-        until, pause = self._history.now() + self._patience, POLL
+        until, pause = self._history.now() + self._patience, self._poll
         while self._history.now() < until:
             try:
                 response = await self._http.get(path, params={"token": write.token or ""})

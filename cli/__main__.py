@@ -10,6 +10,7 @@ from cli import (
     ask,
     audit,
     cache,
+    chaos,
     demo,
     dlq,
     epoch,
@@ -52,6 +53,7 @@ app.command()(publish.publish)
 app.command()(ask.ask)
 app.command()(audit.audit)
 app.command()(demo.demo)
+app.command()(chaos.chaos)
 app.command("eval")(evaluate.evaluate)
 app.command()(reference.reference)
 console = Console(highlight=False)
