@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -194,12 +195,12 @@ async def _run(options: argparse.Namespace) -> None:
     async def stage(of: Settings) -> float:
         return len(texts) / await embed_stage.run(encoder, made.messages, of)
 
-    async def plain(call: Callable[[], float]) -> float:
+    async def plain(call: Callable[[], Any]) -> Any:
         return call()
 
     budget = settings.encoder.batch_tokens
     measures: dict[str, Measure] = {
-        f"limit_{name}": lambda name=name: plain(lambda: bare.limit(name, LIMIT)) for name in bare.networks
+        f"limit_{name}": partial(plain, partial(bare.limit, name, LIMIT)) for name in bare.networks
     }
     measures |= {
         "library": lambda: plain(lambda: bare.library()[0]),

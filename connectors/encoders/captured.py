@@ -53,7 +53,7 @@ class Captured:
         self._torch, self._network = torch, network
         self._graphs: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
         self._pool = torch.cuda.graph_pool_handle()  # of all: one is replayed at a time, and its vectors copied out
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, both: NDArray[np.int64]) -> Any:
         """Vectors on the device of ids and mask, which have one of the shapes above."""
