@@ -40,6 +40,7 @@ from topics.queries import Passage
 OURS = ("gateway", "retrieve", "generate", "deliver")
 PACED, VLLM = (1, 16, 64), (1, 4, 16)
 TOKENS, RATE = 300, 50  # of an answer; a second
+ENOUGH = 16  # streams
 PROMPTS = 200
 DOCUMENTS = 60
 _VLLM = ("--served-model-name", "bench", "--max-model-len", "4096", "--no-enable-prefix-caching")
@@ -159,11 +160,12 @@ class _Trial:
         follow_ = self._pool.submit(follow, through, self._questions, 4, 3.0, 0.1).result()  # warm
         console.print(f"warm: {follow_.streams} streams, errors {follow_.errors[:2]}")
         for count in streams:
-            apart = length / count
+            apart = min(length / count, 0.5)
+            long = seconds if count >= ENOUGH else 4 * seconds  # or too few streams begin in it
             for name, way in (("direct", direct), ("through the log", through)):
                 with Cpu(self._freshet.stack, self._pool.submit(os.getpid).result()) as cpu:
                     told = asked if way.direct else self._questions
-                    found = self._pool.submit(follow, way, told, count, seconds, apart).result()
+                    found = self._pool.submit(follow, way, told, count, long, apart).result()
                 self._note(f"{name}, {count}", found, cpu)
 
     def _messages(self) -> list[str]:

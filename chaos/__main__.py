@@ -6,11 +6,16 @@ import sys
 CAMPAIGNS = {
     "atomicity": "Readers against a writer while workers are killed: nothing mixed, half, stale or gone.",
     "cache": "Questions that come again and again among edits: nothing cached outlives a change.",
+    "campaign": "Traffic of every kind and every fault, by a seed: nothing is lost, old, mixed or slow to come back.",
     "llm": "Language models limit, stall, cut and fall silent, and processes die: every job answered, rung named.",
+    "mutations": "No system is run: histories broken on purpose, and which checker catches each.",
     "outage": "The vector store is away for 30 s: keyword search takes over, and no question fails.",
     "overload": "Three times the peak for a minute: answered in time or refused at once, nothing lost, nothing grows.",
+    "regression": "What a campaign has once found, done again.",
+    "soak": "An hour of steady traffic without faults: nothing broken, memory flat, no question slower.",
     "spike": "Encoding takes ten times as long for a while: the queue shows it, and drains; questions go on.",
     "streams": "Clients that follow answers while gateway and worker are killed: nothing missing, nothing twice.",
+    "three": "One broker and one store of three die under load: nothing is lost, no question fails.",
     "webhooks": "1,000 answers told to an endpoint that fails half of the time while workers are killed: each arrives.",
 }
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from chaos.checks import Violation, judge
+from chaos.checks import judge
 from chaos.documents import Author
-from chaos.history import Fault, History
+from chaos.history import Fault, History, Violation
 from chaos.traffic import Traffic
 from chaos.workers import in_place_of
 from deploy.local.own_stack import OwnStack, own_stack, process_environment
@@ -119,5 +119,5 @@ def _report(history: History, violations: Sequence[Violation], out: Path) -> Non
         table.add_row(f"violations: {kind}", f"[{'red' if kinds[kind] else 'green'}]{kinds[kind]}[/]")
     console.print(table)
     for violation in violations[:10]:
-        console.print(f"  [red]{violation.kind}[/red] {violation.doc_id}: {violation.detail}")
+        console.print(f"  [red]{violation.kind}[/red] {violation.subject}: {violation.detail}")
     console.print(f"history: {out}")

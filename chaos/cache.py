@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from chaos.checks import NO_EDGE, Violation, judge
+from chaos.checks import NO_EDGE, judge
 from chaos.documents import Author
 from chaos.edge import LEAST_HITS as LEAST_COPIES
 from chaos.edge import RULES, Copies, edge_before
-from chaos.history import History
+from chaos.history import History, Violation
 from chaos.repeats import DOC_IDS, Repeats
 from chaos.traffic import Traffic
 from chaos.workers import in_place_of
@@ -173,6 +173,6 @@ def _report(
         table.add_row(f"violations: {kind}", f"[{'red' if kinds[kind] else 'green'}]{kinds[kind]}[/]")
     console.print(table)
     for violation in violations[:10]:
-        console.print(f"  [red]{violation.kind}[/red] {violation.doc_id}: {violation.detail}")
+        console.print(f"  [red]{violation.kind}[/red] {violation.subject}: {violation.detail}")
     for text in broken:
         console.print(f"  [red]broken[/red] {text}")

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from chaos.documents import Revision, statements_in
-from chaos.history import History, Read, Write
+from chaos.history import History, Read, Violation, Write
 
 SEARCH_SECONDS = 2.0  # from the begin of a search to the begin of its entry's time to live, at most
 _TITLE = re.compile(r"revision (\d+)$")
@@ -26,22 +26,13 @@ class Edge:
     max_age: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was broken.  ``kind``: mixed, half, revoked, deleted, stale, behind, vanished, invented, lost."""
-
-    kind: str
-    doc_id: str
-    detail: str
-    at: float
-
-
 NO_EDGE = Edge()
 
 
 def judge(history: History, ttl: float = 0.0, edge: Edge = NO_EDGE) -> list[Violation]:
     """All violations, in the order of the reads; documents that were lost at the end.
 
+    Kinds: mixed, half, revoked, deleted, stale, behind, vanished, invented, lost.
     ``ttl`` is for how many seconds caches may answer as before a document was there; 0 where none may.
     """
     writes: dict[str, list[Write]] = defaultdict(list)

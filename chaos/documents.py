@@ -36,6 +36,11 @@ class Revision:
         return f"{self.doc_id} revision {self.number}"
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """By which it is found."""
+        return {"about": self.doc_id, "group": self.doc_id.partition("/")[0]}
+
+    @property
     def text(self) -> str:
         sections = (
             f"## Section {place}\n\nStatement {place} of {self.doc_id} is {word}. {_FILLER}"

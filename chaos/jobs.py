@@ -14,7 +14,7 @@ import msgspec
 
 RECONNECT = 0.2  # seconds
 GRACE = 5.0  # seconds behind the deadline until a client gives a job up
-KEPT = ("text", "attempt", "model", "rung", "degraded", "reason", "cached")  # of an event's data
+KEPT = ("text", "attempt", "model", "rung", "found", "degraded", "reason", "cached")  # of an event's data
 _AWAY = (httpx.HTTPError, OSError)
 
 
@@ -31,7 +31,10 @@ class Event:
 
 @dataclass
 class Job:
-    """One job.  ``asked`` counts requests until one was answered, ``busy`` those that were told to come again."""
+    """One job.  ``asked`` counts requests until one was answered, ``busy`` those that were told to come again.
+
+    ``ids`` are all that it was ever told under its idempotency ``key``: one, or it was taken in twice.
+    """
 
     phase: str
     sent: float
@@ -42,6 +45,9 @@ class Job:
     taken: float | None = None
     error: str | None = None  # a request that was refused for good, or a stream that was
     events: list[Event] = field(default_factory=list)
+    key: str = ""
+    ids: list[str] = field(default_factory=list)
+    webhook: str = ""  # id of the endpoint that is to be told
 
     @property
     def final(self) -> Event | None:
@@ -52,38 +58,49 @@ class Job:
 class Client:
     """Asks and follows; the door may be away at any time."""
 
-    def __init__(self, http: httpx.AsyncClient, deadline: float) -> None:
-        self._http, self._deadline = http, deadline
+    def __init__(self, http: httpx.AsyncClient, deadline: float, grace: float = GRACE) -> None:
+        self._http, self._deadline, self._grace = http, deadline, grace
 
     async def ask(self, question: str, phase: str) -> Job:
         """One job, from the question to its end or until it is given up."""
         job = Job(phase, time.monotonic(), self._deadline)
-        body = {"question": question, "k": 3, "cache": False, "timeout": self._deadline}
+        await self.live(job, question)
+        return job
+
+    async def live(self, job: Job, question: str) -> None:
+        """A job that was written down, from the question to its end or until it is given up."""
         while job.id is None and job.error is None and time.monotonic() < job.sent + 60:
-            job.asked += 1
-            try:
-                response = await self._http.post("/v1/queries", json=body)
-            except _AWAY:
-                await asyncio.sleep(RECONNECT)
-                continue
-            if response.status_code == 202:
-                job.id, job.taken = response.json()["job_id"], time.monotonic()
-            elif response.status_code in (429, 503):
-                job.busy += response.status_code == 429
-                await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
-            else:
-                job.error = f"{response.status_code} {response.text[:200]}"
+            await self.post(job, question)
         if job.taken is not None:
             await self._follow(job, job.taken)
-        return job
+
+    async def post(self, job: Job, question: str) -> None:
+        """Ask once; with a key whoever asks again is told of the same job."""
+        body: dict[str, Any] = {"question": question, "k": 3, "cache": False, "timeout": self._deadline}
+        body |= {"webhook": job.webhook} if job.webhook else {}
+        job.asked += 1
+        try:
+            headers = {"Idempotency-Key": job.key} if job.key else {}
+            response = await self._http.post("/v1/queries", json=body, headers=headers)
+        except _AWAY:
+            await asyncio.sleep(RECONNECT)
+            return
+        if response.status_code == 202:
+            job.ids.append(response.json()["job_id"])
+            job.id, job.taken = job.id or job.ids[0], job.taken or time.monotonic()
+        elif response.status_code in (429, 503):
+            job.busy += response.status_code == 429
+            await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+        else:
+            job.error = f"{response.status_code} {response.text[:200]}"
 
     async def _follow(self, job: Job, taken: float) -> None:
         connection = 0
-        while job.final is None and time.monotonic() < taken + job.deadline + GRACE:
+        while job.final is None and time.monotonic() < taken + job.deadline + self._grace:
             seen = [event.id for event in job.events if event.id is not None]
             headers = {"Last-Event-ID": str(seen[-1])} if seen else {}
             try:
-                async with asyncio.timeout(taken + job.deadline + GRACE - time.monotonic()):
+                async with asyncio.timeout(taken + job.deadline + self._grace - time.monotonic()):
                     async with self._http.stream("GET", f"/v1/queries/{job.id}/events", headers=headers) as response:
                         if response.status_code == 200:
                             async for event in events_of(response, connection):

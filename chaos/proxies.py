@@ -1,4 +1,4 @@
-"""What stands between the application and its servers, so that connections can be broken: Toxiproxy.
+"""What stands between the application and what it talks to, so that connections can be broken: Toxiproxy.
 
 Each server of a local stack that is named gets a proxy on a port of its own; `settings` are what the stack must be told
 so that every process of ours goes through them.
@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import httpx
 
 from chaos.workers import end
 from deploy.local.cache import cache_folder
+from deploy.local.environment import KAFKA_PROXY
 from deploy.local.install import set_up
 from deploy.local.parts import TOXIPROXY_VERSION
 from deploy.local.ports import Ports
@@ -27,16 +28,19 @@ _PLACES: Final = {  # by name: the stack's own port, and the setting that names 
     "weaviate-grpc": ("weaviate_grpc", "FRESHET_WEAVIATE_GRPC", "{}"),
     "redis-state": ("redis_state", "FRESHET_REDIS_STATE_URL", "redis://{}/0"),
     "redis-cache": ("redis_cache", "FRESHET_REDIS_CACHE_URL", "redis://{}/0"),
+    "kafka": ("kafka_proxied", "FRESHET_BROKERS", "{}"),
 }
+LLM: Final = "llm"  # a model's endpoint is none of the stack's: who asks for its proxy says where it is
 _SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Proxies that run."""
+    """Proxies that run; ``addresses`` are theirs, by name."""
 
     settings: Mapping[str, str]
     _http: httpx.Client
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def refuse(self, *names: str) -> None:
         """Cut what is open, and refuse what comes, as a server that is not there."""
@@ -46,30 +50,55 @@ class Proxies:
     def swallow(self, *names: str) -> None:
         """Take everything and answer nothing, as a network that drops packets."""
         for name in names:
-            for stream in ("upstream", "downstream"):
-                toxic = {"name": f"hole-{stream}", "type": "timeout", "stream": stream, "attributes": {"timeout": 0}}
-                self._post(f"/proxies/{name}/toxics", toxic)
+            self._spoil(name, "timeout", "upstream", timeout=0)
+            self._spoil(name, "timeout", "downstream", timeout=0)
 
-    def slow(self, milliseconds: int, *names: str) -> None:
-        """Delay every answer."""
+    def slow(self, milliseconds: int, *names: str, jitter: int = 0) -> None:
+        """Delay every answer, by more or less."""
         for name in names:
-            toxic = {"name": "slow", "type": "latency", "stream": "downstream", "attributes": {"latency": milliseconds}}
-            self._post(f"/proxies/{name}/toxics", toxic)
+            self._spoil(name, "latency", "downstream", latency=milliseconds, jitter=jitter)
 
-    def heal(self) -> None:
-        """All as it should be."""
-        self._http.post("/reset").raise_for_status()
+    def hang_up(self, milliseconds: int, *names: str) -> None:
+        """Hold back what is answered, and close the connection after a while."""
+        for name in names:
+            self._spoil(name, "timeout", "downstream", timeout=milliseconds)
+
+    def reset(self, *names: str) -> None:
+        """Break a connection, by a reset, as soon as something is said on it."""
+        for name in names:
+            self._spoil(name, "reset_peer", "upstream", timeout=0)
+
+    def narrow(self, kilobytes: int, *names: str) -> None:
+        """Let through so much a second, each way."""
+        for name in names:
+            self._spoil(name, "bandwidth", "upstream", rate=kilobytes)
+            self._spoil(name, "bandwidth", "downstream", rate=kilobytes)
+
+    def heal(self, *names: str) -> None:
+        """These as they should be, or all of them."""
+        if not names:
+            self._http.post("/reset").raise_for_status()
+        for name in names:
+            for toxic in self._http.get(f"/proxies/{name}/toxics").raise_for_status().json():
+                self._http.delete(f"/proxies/{name}/toxics/{toxic['name']}").raise_for_status()
+            self._post(f"/proxies/{name}", {"enabled": True})
+
+    def _spoil(self, name: str, kind: str, stream: str, **attributes: int) -> None:
+        toxic = {"name": f"{kind}-{stream}", "type": kind, "stream": stream, "attributes": attributes}
+        self._post(f"/proxies/{name}/toxics", toxic)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
         self._http.post(path, json=body).raise_for_status()
 
 
 @contextmanager
-def proxies(base: int, names: Sequence[str], log: Path) -> Iterator[Proxies]:
-    """Run proxies in front of these servers of the stack at that port base; they end with the block."""
+def proxies(base: int, names: Sequence[str], log: Path, llm: str = "") -> Iterator[Proxies]:
+    """Run proxies in front of these servers of the stack at that port base; they end with the block.
+
+    ``llm`` is a model's endpoint, as host:port, which then has a proxy too.
+    """
     set_up(os.environ, ("toxiproxy",))
     program = cache_folder(os.environ) / "parts" / f"toxiproxy-{TOXIPROXY_VERSION}" / "server"
-    ports, settings = Ports(base), {"STACK": "proxied"}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         command = [str(program), "-host", "127.0.0.1", "-port", str(base + _OFFSET)]
@@ -77,15 +106,22 @@ def proxies(base: int, names: Sequence[str], log: Path) -> Iterator[Proxies]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{base + _OFFSET}", timeout=_SECONDS) as http:
             _until_ready(http, child)
-            for number, name in enumerate(names, 1):
-                own, variable, form = _PLACES[name]
-                at = f"127.0.0.1:{base + _OFFSET + number}"
-                body = {"name": name, "listen": at, "upstream": f"127.0.0.1:{getattr(ports, own)}"}
-                http.post("/proxies", json=body).raise_for_status()
-                settings[variable] = form.format(at)
-            yield Proxies(settings, http)
+            yield _made(http, base, names, llm)
     finally:
         end(child, _SECONDS)
+
+
+def _made(http: httpx.Client, base: int, names: Sequence[str], llm: str) -> Proxies:
+    ports, settings, addresses = Ports(base), {"STACK": "proxied"}, {}
+    for number, name in enumerate([*names, *([LLM] if llm else [])], 1):
+        own, variable, form = _PLACES.get(name, ("", "FRESHET_LLM_URL", "http://{}/v1"))
+        addresses[name] = at = f"127.0.0.1:{base + _OFFSET + number}"
+        upstream = f"127.0.0.1:{getattr(ports, own)}" if own else llm
+        http.post("/proxies", json={"name": name, "listen": at, "upstream": upstream}).raise_for_status()
+        settings[variable] = form.format(at)
+    if "kafka" in addresses:
+        settings[KAFKA_PROXY] = addresses["kafka"]
+    return Proxies(settings, http, addresses)
 
 
 def _until_ready(http: httpx.Client, child: subprocess.Popen[bytes]) -> None:

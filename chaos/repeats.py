@@ -38,7 +38,7 @@ class Repeats:
             missing.discard(revision.doc_id)
         await self._traffic.settle()
         async with asyncio.timeout(seconds):
-            while (await self._traffic.ask(DOC_IDS[:1], "", {"cache": False}))[0].result != "ok":
+            while (await self._traffic.ask(self._author.doc_ids[:1], "", {"cache": False}))[0].result != "ok":
                 await asyncio.sleep(0.2)
         self._history.reads.clear()
 
@@ -67,13 +67,13 @@ class Repeats:
     def question(self) -> tuple[list[str], str, dict[str, Any]]:
         """The next one: about which documents, by whom, and how it is put."""
         draw = self._random
-        doc_id, principal = draw.choice(DOC_IDS), draw.choice(["", *self._author.principals])
+        doc_id, principal = draw.choice(self._author.doc_ids), draw.choice(["", *self._author.principals])
         if changed := self._changed():
             doc_id = draw.choice(changed).revision.doc_id
         group = doc_id.partition("/")[0]
         doc_ids, body = [doc_id], dict[str, Any](filter={"about": {"eq": doc_id}})
         if draw.random() < 0.5:
-            doc_ids += [each for each in DOC_IDS if each.startswith(f"{group}/") and each != doc_id]
+            doc_ids += [each for each in self._author.doc_ids if each.startswith(f"{group}/") and each != doc_id]
             body = {"filter": {"group": {"eq": group}}}
         newest = self._newest(doc_id) if draw.random() < 0.2 else None
         if newest is not None:
@@ -82,8 +82,9 @@ class Repeats:
 
     def _changed(self) -> list[Write]:
         """What became visible a moment ago; one question in three is about that."""
-        since = self._history.now() - JUST_NOW
-        recent = [w for w in self._history.writes[-20:] if w.visible is not None and w.visible > since]
+        since, own = self._history.now() - JUST_NOW, self._author.doc_ids
+        last = (w for w in self._history.writes[-20:] if w.revision.doc_id in own)
+        recent = [w for w in last if w.visible is not None and w.visible > since]
         return recent if self._random.random() < 1 / 3 else []
 
     def _newest(self, doc_id: str) -> Write | None:

@@ -60,7 +60,12 @@ class Violation:
 
 def judge(run: Run) -> list[Violation]:
     """All violations."""
-    found = [violation for job in run.jobs for violation in _of_job(job, run)]
+    models = {phase.name: phase.models for phase in run.phases}
+    found = [
+        Violation(kind, job.phase, f"job {job.id}: {detail}")
+        for job in run.jobs
+        for kind, detail in wrong_with(job, run.ladder, models=models[job.phase])
+    ]
     for phase in run.phases:
         if phase.must_meet and not phase.met:
             found.append(Violation("no-fault", phase.name, f"nobody met {phase.must_meet}: nothing was tried"))
@@ -69,30 +74,25 @@ def judge(run: Run) -> list[Violation]:
     return found
 
 
-def _of_job(job: Job, run: Run) -> list[Violation]:
-    def broken(kind: str, detail: str) -> Violation:
-        return Violation(kind, job.phase, f"job {job.id}: {detail}")
-
+def wrong_with(job: Job, ladder: Sequence[str], *, models: bool) -> list[tuple[str, str]]:
+    """What is wrong with one job, kind and detail; ``models``: lower rungs of the ladder may answer."""
     if job.error is not None:
-        return [broken("refused", job.error)]
+        return [("refused", job.error)]
     final = job.final
     if job.id is None or job.taken is None or final is None:
-        return [broken("lost", f"no end after {len(job.events)} events, asked {job.asked} times")]
+        return [("lost", f"no end after {len(job.events)} events, asked {job.asked} times")]
     found = []
     ends = [event for event in job.events if event.type in ("answer", "error")]
     if len(ends) > 1 or job.events[-1] is not final:
-        found.append(broken("two-ends", f"{[event.type for event in job.events[-3:]]}"))
+        found.append(("two-ends", f"{[event.type for event in job.events[-3:]]}"))
     if final.at - job.taken > job.deadline + LATE:
-        found.append(broken("late", f"ended {final.at - job.taken:.1f} s after it was taken in"))
+        found.append(("late", f"ended {final.at - job.taken:.1f} s after it was taken in"))
     ids = [event.id for event in job.events if event.id is not None]
     if ids != sorted(set(ids)):
-        found.append(broken("repeated", "events came twice or out of order"))
+        found.append(("repeated", "events came twice or out of order"))
     if final.type == "error":
-        found.append(broken("unanswered", str(final.data.get("reason"))))
-    else:
-        models = next(phase.models for phase in run.phases if phase.name == job.phase)
-        found += [broken(*pair) for pair in (*_mislabelled(final, run.ladder, models=models), *_torn(job, final))]
-    return found
+        return [*found, ("unanswered", str(final.data.get("reason")))]
+    return [*found, *_mislabelled(final, ladder, models=models), *_torn(job, final)]
 
 
 def _mislabelled(final: Event, ladder: Sequence[str], *, models: bool) -> list[tuple[str, str]]:
@@ -110,7 +110,7 @@ def _mislabelled(final: Event, ladder: Sequence[str], *, models: bool) -> list[t
 
 
 def _torn(job: Job, final: Event) -> list[tuple[str, str]]:
-    """What was streamed since the last restart is the answer; a model that numbers its words left none out."""
+    """What was streamed since the last restart is the answer; a model that was asked left none of its words out."""
     streamed = ""
     for event in job.events:
         if event.type == "restarted":
@@ -121,6 +121,7 @@ def _torn(job: Job, final: Event) -> list[tuple[str, str]]:
     if streamed != answer:
         return [("torn", f"streamed {streamed[-60:]!r}, answered {answer[-60:]!r}")]
     numbers = [int(number) for number in _WORD.findall(answer)]
-    if final.data.get("model") != QUOTING and (not numbers or numbers != list(range(len(numbers)))):
+    asked = final.data.get("model") != QUOTING and final.data.get("found", True)
+    if asked and (not numbers or numbers != list(range(len(numbers)))):
         return [("torn", f"words {numbers[:8]}... are not all there, once each")]
     return []

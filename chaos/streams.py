@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -145,11 +145,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def second_gateway(stack: OwnStack, port: int) -> Iterator[str]:
-    """Another gateway beside the stack's, the last replica of those it is meant to have; gives its address."""
+def second_gateway(stack: OwnStack, port: int, log: Path | None = None) -> Iterator[str]:
+    """Another gateway beside the stack's, the last replica of those it is meant to have; gives its address.
+
+    What it says goes into the log, or where we say things.
+    """
     replica = int(stack.environment.get("FRESHET_GATEWAY_REPLICAS", "1")) - 1
     settings = {**stack.environment, "FRESHET_GATEWAY_REPLICA": str(replica), "FRESHET_GATEWAY_PORT": str(port)}
-    child = subprocess.Popen([sys.executable, "-m", "gateway"], cwd=ROOT, env=process_environment(settings))
+    with log.open("wb") if log is not None else nullcontext() as out:
+        command = [sys.executable, "-m", "gateway"]
+        child = subprocess.Popen(command, cwd=ROOT, env=process_environment(settings), stdout=out, stderr=out)
     try:
         door, until = f"http://127.0.0.1:{port}", time.monotonic() + DEADLINE
         while True:

@@ -1,4 +1,4 @@
-"""Traffic through the public door: an author who publishes and readers who ask, each call recorded.
+"""Traffic through the public doors: an author who publishes and readers who ask, each call recorded.
 
 Every loop ends with its event, every call has a deadline.
 """
@@ -13,11 +13,13 @@ from urllib.parse import quote
 import httpx
 
 from chaos.documents import Author, Revision
-from chaos.history import History, Read, Write
+from chaos.doors import Away, KafkaDoor
+from chaos.history import Door, History, Read, Write
 
-POLL = 0.02
+POLL, SLOWEST_POLL = 0.02, 1.0  # seconds between looks for an outcome: they become rarer
 OUTCOME_SECONDS = 60.0
-_AWAY = (httpx.HTTPError, OSError)
+AGAIN = 0.2  # seconds before a call that failed is made again
+_AWAY = (httpx.HTTPError, OSError, Away)
 
 
 class Traffic:
@@ -30,16 +32,21 @@ class Traffic:
         author: Author,
         seed: int,
         edge: httpx.AsyncClient | None = None,
+        kafka: KafkaDoor | None = None,
+        patience: float = OUTCOME_SECONDS,
     ) -> None:
-        self._http, self._history, self._author, self._edge = http, history, author, edge
+        self._patience = patience
+        self.author = author
+        self._http, self._history, self._edge, self._kafka = http, history, edge, kafka
         self._random = random.Random(seed)
         self._newest: dict[str, Write] = {}
         self._watching: set[asyncio.Task[None]] = set()
 
     async def write(self, stop: asyncio.Event, pause: float) -> None:
         """Publish revision after revision; the next of a document only after the last one's fate is known."""
+        doors: tuple[Door, ...] = ("http",) if self._kafka is None else ("http", "kafka")
         while not stop.is_set():
-            await self.publish(self._author.next())
+            await self.publish(self.author.next(), self._random.choice(doors))
             await asyncio.sleep(pause)
 
     async def settle(self) -> None:
@@ -47,56 +54,66 @@ class Traffic:
         if self._watching:
             await asyncio.wait(self._watching)
 
-    async def publish(self, revision: Revision) -> None:
+    async def publish(self, revision: Revision, door: Door = "http") -> Write:
         """Publish until the log has it; its outcome is waited for beside."""
-        write = Write(revision, self._history.now())
+        write = Write(revision, self._history.now(), door=door)
         self._history.writes.append(write)
-        path = f"/v1/documents/{quote(revision.doc_id, safe='')}"
-        while write.token is None:  # sent again until it is known to be in the log: a repeat is the same revision
+        while write.result == "unknown":  # sent again until its fate is known: a repeat is the same revision
             try:
-                if revision.deletes:
-                    response = await self._http.delete(path)
-                else:
-                    body = {
-                        "text": revision.text,
-                        "media_type": "text/markdown",
-                        "title": revision.title,
-                        "access": list(revision.access),
-                        "metadata": {"about": revision.doc_id, "group": revision.doc_id.partition("/")[0]},
-                    }
-                    response = await self._http.put(path, json=body)
+                await (self._put(write) if door == "http" else self._produce(write))
             except _AWAY:
-                await asyncio.sleep(0.2)
-                continue
-            if response.status_code == 202:
-                write.token, write.result = response.json()["token"], "ok"
-                write.acknowledged = self._history.now()
-            elif response.status_code < 500:
-                write.result = "failed"
-                return
-            else:
-                await asyncio.sleep(0.2)
-        task = asyncio.create_task(self._watch(write, path))
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
+                await asyncio.sleep(AGAIN)
+        if write.result == "ok":
+            task = asyncio.create_task(self._watch(write))
+            self._watching.add(task)
+            task.add_done_callback(self._watching.discard)
+        return write
 
-    async def _watch(self, write: Write, path: str) -> None:
-        until = self._history.now() + OUTCOME_SECONDS
+    async def _produce(self, write: Write) -> None:
+        assert self._kafka is not None
+        write.token, write.result = str(await self._kafka.publish(write.revision)), "ok"
+        write.acknowledged = self._history.now()
+
+    async def _put(self, write: Write) -> None:
+        revision, path = write.revision, _path(write.revision.doc_id)
+        if revision.deletes:
+            response = await self._http.delete(path)
+        else:
+            body = {
+                "text": revision.text,
+                "media_type": "text/markdown",
+                "title": revision.title,
+                "access": list(revision.access),
+                "metadata": revision.metadata,
+            }
+            response = await self._http.put(path, json=body)
+        if response.status_code == 202:
+            write.token, write.result = response.json()["token"], "ok"
+            write.acknowledged = self._history.now()
+        elif response.status_code < 500 and response.status_code != 429:
+            write.result = "failed"
+        else:
+            await asyncio.sleep(AGAIN)
+
+    async def _watch(self, write: Write) -> None:
+        path = _path(write.revision.doc_id)
+        until, pause = self._history.now() + self._patience, POLL
         while self._history.now() < until:
             try:
                 response = await self._http.get(path, params={"token": write.token or ""})
-                if response.status_code == 200 and response.json()["status"] != "pending":
-                    write.visible = self._history.now()
+                if response.status_code == 200 and (status := response.json()["status"]) != "pending":
+                    write.visible, write.status = self._history.now(), status
                     return
             except _AWAY:
-                pass  # the gateway is down: asked again
-            await asyncio.sleep(POLL)
+                await asyncio.sleep(AGAIN)  # the gateway is down: asked again
+            await asyncio.sleep(pause)
+            pause = min(SLOWEST_POLL, pause * 2)  # hundreds may wait, and must not be what is measured
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Ask about a document for all that is known of it; always by a search, caches have a campaign of their own."""
         while not stop.is_set():
-            doc_id = self._random.choice(self._author.doc_ids)
-            principal = self._random.choice(["", *self._author.principals])
+            doc_id = self._random.choice(self.author.doc_ids)
+            principal = self._random.choice(["", *self.author.principals])
             await self.ask([doc_id], principal, {"filter": {"about": {"eq": doc_id}}, "cache": False})
             await asyncio.sleep(pause)
 
@@ -131,7 +148,13 @@ class Traffic:
             read.ended, read.result, read.error = ended, "failed" if error else "ok", error
         if error is None:
             _note(reads, response.json())
+        elif error.startswith("429"):
+            await asyncio.sleep(float(response.headers.get("Retry-After", "1")))  # as whoever is told so should
         return reads
+
+
+def _path(doc_id: str) -> str:
+    return f"/v1/documents/{quote(doc_id, safe='')}"
 
 
 def _note(reads: Sequence[Read], found: Mapping[str, Any]) -> None:

@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from chaos.receiver import Arrival, Receiver, listening
+from chaos.checkers.webhooks import told_wrongly
+from chaos.history import Delivery
+from chaos.receiver import Answered, Arrival, Receiver, listening
 from deploy.local.own_stack import OwnStack, own_stack
 from deploy.local.programs import ROOT
 
@@ -32,6 +34,15 @@ RETRIES = ",".join(["0.3", "0.6", *["1"] * 28])  # half of all tries fail: thirt
 KILLED = ("notify", "deliver", "notify")
 PATIENCE = 180.0  # seconds without anything new before it is given up
 ASKING = 16  # questions under way at once
+WORDS = {
+    "untold": "{} jobs were never told, the first is {}",
+    "stranger": "{} messages are about no job that was accepted, the first is {}",
+    "ids": "{} jobs were told under more than one id, the first is {}",
+    "one-id": "{} ids are shared by jobs, the first is {}",
+    "changed": "{} messages changed between tries, the first is {}",
+    "unsigned": "{} requests had no signature that verifies, the first is {}",
+}
+_STATUS: dict[Answered, int] = {"taken": 204, "500": 500, "503": 503, "reset": 0, "nothing": 0}
 console = Console(highlight=False)
 
 
@@ -136,24 +147,11 @@ async def _states(http: httpx.AsyncClient, webhook: str) -> Counter[str]:
 
 def promises(accepted: Sequence[str], arrivals: Sequence[Arrival], states: Counter[str]) -> list[str]:
     """What was promised and not kept."""
-    broken = []
-    taken = {arrival.job_id for arrival in arrivals if arrival.answered == "taken"}
-    if missing := set(accepted) - taken:
-        broken.append(f"{len(missing)} jobs were never told, the first is {min(missing)}")
-    if strangers := {arrival.job_id for arrival in arrivals} - set(accepted):
-        broken.append(f"{len(strangers)} messages are about no job that was accepted")
-    ids, bodies = defaultdict(set), defaultdict(set)
-    for arrival in arrivals:
-        ids[arrival.job_id].add(arrival.message_id)
-        bodies[arrival.message_id].add(arrival.body)
-    if changed := [job for job, found in ids.items() if len(found) != 1]:
-        broken.append(f"{len(changed)} jobs were told under more than one id")
-    if len({found for each in ids.values() for found in each}) != len(ids):
-        broken.append("two jobs share an id")
-    if changed := [message for message, found in bodies.items() if len(found) != 1]:
-        broken.append(f"{len(changed)} messages changed between tries")
-    if unsigned := sum(not arrival.verified for arrival in arrivals):
-        broken.append(f"{unsigned} requests had no signature that verifies")
+    told = [Delivery(a.job_id, a.message_id, a.at, _STATUS[a.answered], a.kind, a.body, a.verified) for a in arrivals]
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for violation in told_wrongly(accepted, told):
+        kinds[violation.kind].append(violation.subject)
+    broken = [WORDS[kind].format(len(who), min(who)) for kind, who in kinds.items()]
     if left := {state: count for state, count in states.items() if count and state != "delivered"}:
         broken.append(f"the delivery log says {left}")
     return broken

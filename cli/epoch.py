@@ -71,9 +71,8 @@ class Move:
         epochs, told = read_epochs(self.settings)
         epoch = next_epoch(epochs, kafka.prefix, self.partitions, kafka.partitions)
         spec = registry.documents_of(epoch.number)
-        plan = provision.TopicPlan(
-            epoch.topic, epoch.partitions, kafka.replication, spec.broker_config(kafka.delete_retention_ms)
-        )
+        config = provision.config_of(spec, kafka.insync, kafka.delete_retention_ms)
+        plan = provision.TopicPlan(epoch.topic, epoch.partitions, kafka.replication, config)
         if dry_run:
             console.print(f"epoch {epoch.number} would be {epoch.topic} with {epoch.partitions} partitions:")
             console.print(command_for(plan), soft_wrap=True)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local import stack
+from deploy.local.copies import BROKERS, STORES
 from deploy.local.environment import MissingAddress
 from deploy.local.failures import StepFailed
 from deploy.local.ports import BadPortBase
@@ -46,12 +47,15 @@ def _tell(line: str) -> None:
 def up(
     state: StateOption = None,
     servers_only: Annotated[bool, typer.Option(help="Kafka, Weaviate and Redis, no workers and no gateway.")] = False,
+    brokers: Annotated[int | None, typer.Option(help="Kafka brokers, 1 or 3: of three, one may be away.")] = None,
+    stores: Annotated[int | None, typer.Option(help="Weaviate nodes, 1 or 3: of three, one may be away.")] = None,
 ) -> None:
     """Start everything in the background and return when it is ready."""
     began = time.monotonic()
     folder = state_folder(state)
+    copies = {variable: str(count) for variable, count in ((BROKERS, brokers), (STORES, stores)) if count is not None}
     try:
-        result = stack.up(folder, os.environ, _tell, servers_only=servers_only)
+        result = stack.up(folder, {**os.environ, **copies}, _tell, servers_only=servers_only)
     except STATED_FAILURES as error:
         _fail(error)
     took = f"{time.monotonic() - began:.1f} s"
@@ -60,7 +64,10 @@ def up(
     else:
         console.print(f"up after {took}")
     if servers_only:
-        shown = (f"  {name}={without_password(value)[0]}" for name, value in result.addresses.items())
+        shown = (
+            f"  {name}={','.join(without_password(each)[0] for each in value.split(','))}"
+            for name, value in result.addresses.items()
+        )
         console.print("\n".join(shown), markup=False)
     else:
         door = f"http://127.0.0.1:{result.ports.gateway}"

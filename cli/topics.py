@@ -31,6 +31,7 @@ def plans_of(settings: Settings) -> list[provision.TopicPlan]:
         kafka.partitions,
         kafka.reply_partitions,
         kafka.replication,
+        kafka.insync,
         kafka.delete_retention_ms,
     )
 

@@ -52,6 +52,7 @@ encode_seconds = Histogram("freshet_encode_seconds", "One call of the encoder by
 chunks_reused = Counter("freshet_chunks_reused_total", "Chunks whose vector was known", ["source"])
 objects_written = Counter("freshet_store_objects_written_total", "Objects written to the vector store")
 objects_deleted = Counter("freshet_store_objects_deleted_total", "Objects deleted from the vector store")
+store_answers = Counter("freshet_store_answers_total", "Calls that a node of the vector store answered", ["node"])
 answerable_seconds = Histogram(
     "freshet_answerable_seconds", "Event time of a document version to its visibility, seconds", buckets=_S
 )

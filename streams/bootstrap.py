@@ -17,6 +17,7 @@ DELIVER_BATCH = 256  # events, most of them tokens, which cost nothing
 DELIVER_LINGER = 0.01  # seconds, so that what came in one fetch is one batch
 DELIVER_GATHER = 0.05  # seconds; a job is in the store so much later, for fewer fetches and calls
 CHUNK_BATCH = 8  # whole documents: bounds memory (8 MiB each), and the first chunks reach the encoder soon
+UNACKED = 16  # times what a worker has in flight, behind a question that waits to be fresh; a crash repeats those
 PURGE_BATCH = 200  # documents whose keys fit one request
 
 Build = Callable[[Settings, Publish], Awaitable[Stage]]
@@ -257,6 +258,7 @@ async def _retrieve(settings: Settings, publish: Publish) -> Stage:
         record_step=replying_to(settings.kafka.reply_partitions, cancels.unless_cancelled(stage.step)),
         on_refused=OnRefusedQuery("retrieve", clock, settings.kafka.reply_partitions),
         in_flight=settings.queries.in_flight,
+        unacked=UNACKED * settings.queries.in_flight,
         batch_in_flight=settings.queries.batch_in_flight,
         ports=ports,
         beside=[*beside, legs.breaker.run, cancels.run],

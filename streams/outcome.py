@@ -128,10 +128,11 @@ class Stage:
     """One stage, ready to run.
 
     With ``batch_step`` records are taken in batches; with ``record_step`` up to ``in_flight`` run side by side and
-    are acknowledged in order.  Both may raise ``Transient`` (the stage pauses and tries again, for as long as it
-    takes), ``Unclear`` (after a few tries the record is deferred, where there are ``deferrals``) and ``Permanent`` (the
-    record is refused); anything else ends the process with nothing acknowledged.  ``on_refused`` tells the rest of the
-    lane that a record will not come.  A step may run twice at once: for the lane, and for what comes to be retried.
+    are acknowledged in order, up to ``unacked`` (at least as many) behind a slow one.  Both may raise ``Transient``
+    (the stage pauses and tries again, for as long as it takes), ``Unclear`` (after a few tries the record is
+    deferred, where there are ``deferrals``) and ``Permanent`` (the record is refused); anything else ends the process
+    with nothing acknowledged.  ``on_refused`` tells the rest of the lane that a record will not come.  A step may run
+    twice at once: for the lane, and for what comes to be retried.
     ``later`` are topics that it reads beside ``reads``, of later epochs; when ``until`` returns, the worker stops to be
     started anew, since there are others.
     ``topics``, which are not ours, are read in place of ``reads``, which stands for them.
@@ -153,6 +154,7 @@ class Stage:
     room: Callable[[int], int] | None = None
     overlap: int = 1
     in_flight: int = 1
+    unacked: int = 0
     skips: Callable[[Mapping[str, bytes]], bool] | None = None
     gather: float = 0.0
     batch_in_flight: int = 0  # beside them, of what comes by the topic that `BATCH` names; 0 where there is none

@@ -146,8 +146,9 @@ class Runner:
             await stream.ack(event)
 
     async def _work_window(self, stream: Any, queue: asyncio.Queue[Any]) -> None:
-        """Up to ``in_flight`` unacknowledged records side by side: a slow head holds back acks, never work."""
-        slots = asyncio.Semaphore(self._stage.batch_in_flight if self._behind else self._stage.in_flight)
+        """Up to ``in_flight`` records side by side, acknowledged in order: a slow head holds back acks, never work."""
+        most = self._stage.batch_in_flight if self._behind else self._stage.in_flight
+        slots, unacked = asyncio.Semaphore(most), asyncio.Semaphore(max(most, self._stage.unacked))
         window: deque[tuple[Any, asyncio.Task[None]]] = deque()
         finished = asyncio.Event()
 
@@ -158,10 +159,11 @@ class Runner:
                 while window and window[0][1].done():
                     event, _ = window.popleft()
                     await stream.ack(event)
-                    slots.release()
+                    unacked.release()
 
         def settle(task: "asyncio.Task[None]") -> None:
             self._exit_on_error(task)
+            slots.release()
             finished.set()
 
         async with asyncio.TaskGroup() as group:
@@ -175,9 +177,10 @@ class Runner:
                 suspect = begun >= min(2, self._limit - 1)
                 if suspect:  # runs alone: what was before it is done, what is behind it waits
                     await asyncio.gather(*(task for _, task in window))
-                if slots.locked():
+                if slots.locked() or unacked.locked():
                     self._room_left.clear()
                 await slots.acquire()
+                await unacked.acquire()
                 if queue.empty():
                     self._room_left.set()
                 if self._behind:

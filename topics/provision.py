@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from topics.registry import ALL
+from topics.spec import TopicSpec
 
 TIMEOUT = 30.0  # seconds, per request
 
@@ -45,6 +46,7 @@ def plan(
     partitions: int,
     reply_partitions: int,
     replication: int,
+    insync: int,
     delete_retention_ms: int,
 ) -> list[TopicPlan]:
     """Every topic of an installation with its partitions and settings."""
@@ -52,8 +54,14 @@ def plan(
     for spec in ALL:
         count = 1 if spec.single_partition else reply_partitions if spec.replies else partitions
         name = spec.full_name(prefix, generation)
-        plans.append(TopicPlan(name, count, replication, spec.broker_config(delete_retention_ms)))
+        plans.append(TopicPlan(name, count, replication, config_of(spec, insync, delete_retention_ms)))
     return plans
+
+
+def config_of(spec: TopicSpec, insync: int, delete_retention_ms: int) -> dict[str, str]:
+    """Settings of a topic; how many copies must have a record is left to the broker where one is enough."""
+    durable = {"min.insync.replicas": str(insync)} if insync > 1 else {}
+    return spec.broker_config(delete_retention_ms) | durable
 
 
 def apply(admin: AdminClient, plans: list[TopicPlan]) -> Provisioned:
@@ -102,7 +110,7 @@ def _seen(admin: AdminClient, plans: list[TopicPlan]) -> dict[str, TopicMetadata
 
 
 def _meets(key: str, actual: str | None, wanted: str) -> bool:
-    """Whether a broker's setting is what we want; a topic may take larger messages than we need."""
-    if key == "max.message.bytes" and actual is not None and actual.isdecimal():
+    """Whether a broker's setting is what we want; a topic may take larger messages, and ask for more copies."""
+    if key in ("max.message.bytes", "min.insync.replicas") and actual is not None and actual.isdecimal():
         return int(actual) >= int(wanted)
     return actual == wanted

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import httpx_aiohttp
 import msgspec
 import openai
 
@@ -104,7 +105,7 @@ class OpenAIModel(Chat):
 def client_of(address: str, key: str | None) -> openai.AsyncOpenAI:
     """A client that goes where it is told and nowhere else."""
     # A transport of our own: with httpx's, HTTP_PROXY of the environment would see questions and passages.
-    transport = httpx.AsyncHTTPTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
+    transport = httpx_aiohttp.AiohttpTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
     http = openai.DefaultAsyncHttpxClient(transport=transport)
     client = openai.AsyncOpenAI(base_url=address, api_key=key or "none", max_retries=0, http_client=http)
     client.organization = client.project = None  # the environment's are for another endpoint

@@ -6,14 +6,15 @@ Objects carry their ids and vectors, so writing twice writes the same.  What is 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from tantivy import TextAnalyzer
+from weaviate import WeaviateAsyncClient
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as By
 from weaviate.classes.query import MetadataQuery
-from weaviate.collections.classes.batch import BatchObjectReturn
 from weaviate.collections.classes.filters import FilterReturn
 from weaviate.exceptions import WeaviateBaseError, WeaviateInsertManyAllFailedError
 
@@ -22,10 +23,11 @@ from connectors.keywords.language import analyser, words_of
 from connectors.ports import Hit, StoredChunk, StoredObject, Vectors
 from connectors.stores import weaviate_schema as schema
 from connectors.stores.weaviate_collection import Collection
-from connectors.stores.weaviate_connection import Connection, all_of
+from connectors.stores.weaviate_connection import all_of
 from connectors.stores.weaviate_errors import is_absent_tenant, judge
 from connectors.stores.weaviate_filters import Nothing, compile_filter, wanted_properties
-from connectors.stores.weaviate_objects import WHOLE_PAGE, read_page
+from connectors.stores.weaviate_nodes import Nodes
+from connectors.stores.weaviate_objects import WHOLE_PAGE, joined, read_page
 from runtime.settings import Settings
 from topics.documents import Metadata
 from topics.identity import PUBLIC, DocumentRef
@@ -48,21 +50,21 @@ class WeaviateStore:
         name = schema.collection_name(settings.kafka.prefix, generation or documents.generation)
         self._dimension = dimension
         self.tenants = schema.Tenants(documents.buckets)
-        self.connection = Connection(settings.weaviate)
+        self.nodes = Nodes(settings.weaviate)
         words = settings.keyword.language if settings.keyword.engine == "weaviate" else None
         shape = schema.Shape(model, dimension, documents.buckets, words)
-        self.collection = Collection(self.connection, name, shape, documents.max_filterable_keys)
+        self.collection = Collection(self.nodes, name, shape, documents.max_filterable_keys)
         self._writing = asyncio.Semaphore(_PARALLEL)
 
     async def open(self) -> None:
-        await self.connection.open()
+        await self.nodes.open()
         await self.collection.open()
 
     async def close(self) -> None:
-        await self.connection.close()
+        await self.nodes.close()
 
     async def ready(self) -> bool:
-        return await self.connection.ready()
+        return await self.nodes.ready()
 
     async def upsert(self, chunks: Sequence[StoredChunk]) -> None:
         for chunk in chunks:
@@ -116,10 +118,9 @@ class WeaviateStore:
     async def _page(
         self, tenant: str, bucket: str, whole: bool, size: int, after: str | None = None, ids: Sequence[str] = ()
     ) -> list[StoredObject]:
-        part = self.collection.tenant(bucket)
-        return await self.connection.call(
-            "walk", lambda: read_page(part, tenant, self._dimension if whole else None, size, after, ids)
-        )
+        part, dimension = partial(self.collection.tenant, name=bucket), self._dimension if whole else None
+        pages = await self.nodes.ask("walk", lambda c: read_page(part(c), tenant, dimension, size, after, ids))
+        return joined(pages, None if ids else size)
 
     def _by_tenant(self, refs: Mapping[DocumentRef, Sequence[str]]) -> Iterator[tuple[str, list[str]]]:
         """Ids by physical tenant, no more at once than one request may hold."""
@@ -144,18 +145,17 @@ class WeaviateStore:
         by = analyser(words) if words else None
         objects = [_object(chunk, by) for chunk in chunks]
 
-        async def insert() -> BatchObjectReturn | None:
+        async def insert(client: WeaviateAsyncClient) -> None:
             try:
-                return await self.collection.tenant(tenant).data.insert_many(objects)
+                result = await self.collection.tenant(client, tenant).data.insert_many(objects)
             except WeaviateInsertManyAllFailedError as error:
                 # The client keeps the set of messages, but not whose they are.
                 raise self._failure(chunks[0], str(error)) from error
+            if result is not None and result.errors:
+                raise surest(self._failure(chunks[n], error.message) for n, error in sorted(result.errors.items()))
 
         async with self._writing:
-            result = await self.connection.call("upsert", insert, self.connection.settings.insert_timeout)
-        if result is not None and result.errors:
-            failures = [self._failure(chunks[index], error.message) for index, error in sorted(result.errors.items())]
-            raise surest(failures)
+            await self.nodes.call("upsert", insert, self.nodes.settings.insert_timeout)
 
     def _failure(self, chunk: StoredChunk, message: str) -> ConnectorError:
         if "no such prop" in message or "could not find class" in message:
@@ -164,9 +164,9 @@ class WeaviateStore:
         return judge(message, f"chunk {chunk.id} of {chunk.ref.path}")
 
     async def _delete(self, tenant: str, ids: Sequence[str]) -> None:
-        async def delete() -> tuple[int, int]:
+        async def delete(client: WeaviateAsyncClient) -> tuple[int, int]:
             try:
-                result = await self.collection.tenant(tenant).data.delete_many(By.by_id().contains_any(ids))
+                result = await self.collection.tenant(client, tenant).data.delete_many(By.by_id().contains_any(ids))
             except WeaviateBaseError as error:
                 if is_absent_tenant(error):
                     return 0, 0
@@ -175,7 +175,7 @@ class WeaviateStore:
 
         while True:
             async with self._writing:
-                matches, failed = await self.connection.call("delete", delete, self.connection.settings.insert_timeout)
+                matches, failed = await self.nodes.call("delete", delete, self.nodes.settings.insert_timeout)
             if failed:
                 raise Unclear(f"Weaviate, delete: {failed} of {matches} objects were not deleted", reason="store")
             # A server may be set to match fewer than we name at once: then there is more to do.
@@ -183,9 +183,9 @@ class WeaviateStore:
                 return
 
     async def _existing(self, tenant: str, ids: Sequence[str]) -> set[str]:
-        async def fetch() -> set[str]:
+        async def fetch(client: WeaviateAsyncClient) -> set[str]:
             try:
-                result = await self.collection.tenant(tenant).query.fetch_objects(
+                result = await self.collection.tenant(client, tenant).query.fetch_objects(
                     filters=By.by_id().contains_any(ids), limit=len(ids), return_properties=[]
                 )
             except WeaviateBaseError as error:
@@ -194,12 +194,12 @@ class WeaviateStore:
                 raise
             return {str(found.uuid) for found in result.objects}
 
-        return await self.connection.call("look up chunks", fetch)
+        return set().union(*await self.nodes.ask("look up chunks", fetch))
 
     async def _nearest(self, tenant: str, bucket: str, vector: Vectors, limit: int, by: FilterReturn) -> list[Hit]:
-        async def search() -> list[Hit]:
+        async def search(client: WeaviateAsyncClient) -> list[Hit]:
             try:
-                result = await self.collection.tenant(bucket).query.near_vector(
+                result = await self.collection.tenant(client, bucket).query.near_vector(
                     vector.tolist(),
                     limit=limit,
                     filters=by,
@@ -212,7 +212,7 @@ class WeaviateStore:
                 raise
             return [_hit(tenant, found) for found in result.objects]
 
-        return await self.connection.call("search", search)
+        return list({hit.id: hit for hits in await self.nodes.ask("search", search) for hit in hits}.values())
 
 
 def _batches(chunks: Sequence[StoredChunk]) -> Iterator[list[StoredChunk]]:

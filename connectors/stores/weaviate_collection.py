@@ -9,27 +9,41 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
-from weaviate.classes.config import Configure, StopwordsPreset, VectorDistances
+from weaviate import WeaviateAsyncClient
+from weaviate.classes.config import (
+    Configure,
+    ConsistencyLevel,
+    ReplicationDeletionStrategy,
+    StopwordsPreset,
+    VectorDistances,
+)
 from weaviate.collections.classes.config import CollectionConfig
+from weaviate.collections.classes.config import _ReplicationConfigCreate as ReplicationConfigCreate
 from weaviate.collections.collection import CollectionAsync
 from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInvalidInputError
 
 from connectors.errors import Permanent, Transient
 from connectors.ports import StoredChunk
 from connectors.stores import weaviate_schema as schema
-from connectors.stores.weaviate_connection import Connection
+from connectors.stores.weaviate_nodes import Nodes
 
 _ALL_WORDS = Configure.inverted_index(
     stopwords_preset=StopwordsPreset.NONE
 )  # our analyser leaves out what says nothing
 
 
+def _replication(copies: int) -> ReplicationConfigCreate | None:
+    """An id is never used again, so where nodes differ in whether an object is there, it was deleted."""
+    deletes = ReplicationDeletionStrategy.DELETE_ON_CONFLICT
+    return Configure.replication(factor=copies, deletion_strategy=deletes) if copies > 1 else None
+
+
 class Collection:
     """The collection and what is known of its properties."""
 
-    def __init__(self, connection: Connection, name: str, shape: schema.Shape, max_keys: int) -> None:
+    def __init__(self, nodes: Nodes, name: str, shape: schema.Shape, max_keys: int) -> None:
         self.name = name
-        self._connection = connection
+        self._nodes = nodes
         self._shape = shape
         self._max_keys = max_keys
         self.words: str | None = None  # language of the words that its objects have, if they have them
@@ -37,18 +51,17 @@ class Collection:
         self._looks = 0  # at the schema, that were begun
         self._lock = asyncio.Lock()
 
-    def tenant(self, name: str) -> CollectionAsync[Any, Any]:
-        """The part of the collection that a physical tenant owns."""
-        return self._connection.client.collections.use(self.name).with_tenant(name)
+    def tenant(self, client: WeaviateAsyncClient, name: str) -> CollectionAsync[Any, Any]:
+        """The part of the collection that a physical tenant owns; a majority of its copies must confirm a write."""
+        part = client.collections.use(self.name).with_tenant(name)
+        return part.with_consistency_level(ConsistencyLevel.QUORUM)
 
     async def open(self) -> None:
         """Create it if it is missing; :class:`Permanent` if what is there was made for something else."""
         async with self._lock:
             config = await self._read()
             if config is None:
-                await self._connection.call(
-                    "create the collection", self._create, self._connection.settings.insert_timeout
-                )
+                await self._nodes.call("create the collection", self._create, self._nodes.settings.insert_timeout)
                 config = await self._read()
             if config is None:
                 raise Transient(f"collection {self.name} is not there yet", reason="schema")
@@ -80,7 +93,7 @@ class Collection:
                         f"{self._max_keys} that a generation may have (FRESHET_MAX_FILTERABLE_KEYS)",
                         reason="metadata_keys",
                     )
-                await self._connection.call(f"add property {name}", partial(self._add, kind, key))
+                await self._nodes.call(f"add property {name}", partial(self._add, kind, key))
                 self._properties |= {name}
 
     def forget(self) -> None:
@@ -97,22 +110,22 @@ class Collection:
 
     async def _read(self) -> CollectionConfig | None:
         self._looks += 1
-        config = await self._connection.call("read the schema", self._config)
+        config = await self._nodes.call("read the schema", self._config)
         self._properties = frozenset(p.name for p in config.properties) if config else frozenset()
         return config
 
-    async def _config(self) -> CollectionConfig | None:
+    async def _config(self, client: WeaviateAsyncClient) -> CollectionConfig | None:
         try:
-            return await self._connection.client.collections.use(self.name).config.get()
+            return await client.collections.use(self.name).config.get()
         except UnexpectedStatusCodeError as error:
             if error.status_code == 404:
                 return None
             raise
 
-    async def _create(self) -> None:
+    async def _create(self, client: WeaviateAsyncClient) -> None:
         words = self._shape.words is not None
         try:
-            await self._connection.client.collections.create(
+            await client.collections.create(
                 self.name,
                 description=str(self._shape),
                 properties=schema.chunk_properties(words=words),
@@ -123,16 +136,15 @@ class Collection:
                 multi_tenancy_config=Configure.multi_tenancy(
                     enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
                 ),
+                replication_config=_replication(self._nodes.settings.copies),
             )
         except UnexpectedStatusCodeError as error:
             if "already exists" not in str(error):
                 raise
 
-    async def _add(self, kind: str, key: str) -> None:
+    async def _add(self, kind: str, key: str, client: WeaviateAsyncClient) -> None:
         try:
-            await self._connection.client.collections.use(self.name).config.add_property(
-                schema.metadata_property(kind, key)
-            )
+            await client.collections.use(self.name).config.add_property(schema.metadata_property(kind, key))
         except (UnexpectedStatusCodeError, WeaviateInvalidInputError) as error:
             if "already in use" not in str(error) and "already exists" not in str(error):
                 raise
@@ -148,6 +160,11 @@ class Collection:
             self._refuse(
                 f"was made with {had}, and FRESHET_KEYWORD_ENGINE=weaviate wants them in {self._shape.words}",
                 "set back FRESHET_KEYWORD_ENGINE or FRESHET_KEYWORD_LANGUAGE",
+            )
+        elif config.replication_config.factor < (copies := self._nodes.settings.copies):
+            self._refuse(
+                f"has {config.replication_config.factor} copies of each object, not {copies}",
+                "set FRESHET_WEAVIATE_REPLICATION and the addresses back",
             )
         else:
             self.words = found.words

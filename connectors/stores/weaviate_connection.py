@@ -1,4 +1,4 @@
-"""One connection to Weaviate: calls with a bound, and errors as the ports name them."""
+"""One connection to one node of Weaviate: calls with a bound, and errors as the ports name them."""
 
 import asyncio
 import logging
@@ -22,11 +22,13 @@ _PATIENCE = 1.0  # seconds of silence before we ask whether the server is there
 
 
 class Connection:
-    """The client of one store; ``open`` may be called again after a failure."""
+    """The client of one node; ``open`` may be called again after a failure.  ``settings`` name one address."""
 
     def __init__(self, settings: WeaviateSettings) -> None:
         self.settings = settings
+        self.name = urlsplit(settings.url).netloc
         self._client: weaviate.WeaviateAsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def client(self) -> weaviate.WeaviateAsyncClient:
@@ -36,18 +38,23 @@ class Connection:
 
     async def open(self) -> None:
         if self._client is None:
-            try:
-                client = _client(self.settings)
-            except ValueError as error:
-                raise Permanent(
-                    f"FRESHET_WEAVIATE_URL or FRESHET_WEAVIATE_GRPC cannot be used: {error}", reason="settings"
-                ) from error
-            try:
-                await self.call("connect", client.connect)
-            except BaseException:
-                await client.close()
-                raise
-            self._client = client
+            async with self._opening:
+                if self._client is None:
+                    self._client = await self._connect()
+
+    async def _connect(self) -> weaviate.WeaviateAsyncClient:
+        try:
+            client = _client(self.settings)
+        except ValueError as error:
+            raise Permanent(
+                f"FRESHET_WEAVIATE_URL or FRESHET_WEAVIATE_GRPC cannot be used: {error}", reason="settings"
+            ) from error
+        try:
+            await self._within("connect", client.connect)
+        except BaseException:
+            await client.close()
+            raise
+        return client
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -64,7 +71,14 @@ class Connection:
             return False
         return answer.status_code == httpx.codes.OK
 
-    async def call(self, doing: str, begin: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
+    async def call(
+        self, doing: str, begin: Callable[[weaviate.WeaviateAsyncClient], Awaitable[T]], seconds: float | None = None
+    ) -> T:
+        """Run one call of the client, see :meth:`_within`."""
+        client = self.client
+        return await self._within(doing, lambda: begin(client), seconds)
+
+    async def _within(self, doing: str, begin: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """Run one call of the client within its time; everything it raises is a :class:`ConnectorError`.
 
         The client repeats what found nobody for a minute, ever more slowly.  A question cannot wait for that: after a

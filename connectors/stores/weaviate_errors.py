@@ -28,7 +28,11 @@ _FAULT = re.compile(
     re.IGNORECASE,
 )
 _BUSY = re.compile(r"too many|rate limit|overloaded|not enough memory|memory pressure|queue is full", re.IGNORECASE)
-_AWAY = re.compile(r"leader not found|no leader|shutting down|connection refused|no space left", re.IGNORECASE)
+_AWAY = re.compile(
+    r"leader not found|no leader|shutting down|connection refused|no space left"
+    r"|cannot reach enough replicas|code = (Canceled|Unavailable)|local index not ready",  # between nodes
+    re.IGNORECASE,
+)
 _READ_ONLY = re.compile(r"read-?only", re.IGNORECASE)
 _GONE = (502, 503, 504, grpc.StatusCode.UNAVAILABLE)
 _PAUSE = 1.0  # seconds; Weaviate names none

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from weaviate import WeaviateAsyncClient
 from weaviate.classes.query import Filter as By
 from weaviate.classes.query import MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
@@ -86,7 +87,7 @@ class WeaviateKeywords:
                 filters=By.by_id().contains_any(ids), limit=len(ids), return_properties=["text"]
             ),
         )
-        texts = {str(each.uuid): each.properties["text"] for each in (found.objects if found else ())}
+        texts = {str(each.uuid): each.properties["text"] for page in found for each in page.objects}
         return {place: texts[chunk_id] for place, chunk_id in chunks.items() if chunk_id in texts}
 
     async def _best(self, tenant: str, bucket: str, words: Sequence[str], limit: int, by: FilterReturn) -> list[Hit]:
@@ -102,15 +103,17 @@ class WeaviateKeywords:
                 return_metadata=MetadataQuery(score=True),
             ),
         )
-        return [
+        hits = [
             Hit(
                 str(each.uuid),
                 DocumentRef(tenant, each.properties["doc_id"]),
                 each.properties["text"],
                 each.metadata.score,
             )
-            for each in (found.objects if found else ())
+            for page in found
+            for each in page.objects
         ]
+        return list({hit.id: hit for hit in sorted(hits, key=lambda hit: hit.score)}.values())  # the best of each
 
     async def _held(self, bucket: str, words: Sequence[str]) -> dict[str, int]:
         """How many objects hold each of the longest words; of the empty word, how many there are."""
@@ -129,17 +132,17 @@ class WeaviateKeywords:
         found = await self._call(
             "count words", bucket, lambda part: part.aggregate.over_all(filters=by, total_count=True)
         )
-        return int(found.total_count or 0) if found else 0
+        return max((int(each.total_count or 0) for each in found), default=0)
 
-    async def _call(self, doing: str, bucket: str, ask: Any) -> Any:
-        """What Weaviate answers; None where nothing was ever stored."""
+    async def _call(self, doing: str, bucket: str, ask: Any) -> list[Any]:
+        """What nodes of Weaviate answer; nothing where nothing was ever stored."""
 
-        async def call() -> Any:
+        async def call(client: WeaviateAsyncClient) -> Any:
             try:
-                return await ask(self._store.collection.tenant(bucket))
+                return await ask(self._store.collection.tenant(client, bucket))
             except WeaviateBaseError as error:
                 if is_absent_tenant(error):
                     return None
                 raise
 
-        return await self._store.connection.call(doing, call)
+        return [answer for answer in await self._store.nodes.ask(doing, call) if answer is not None]

@@ -1,4 +1,4 @@
-"""Chunk objects of Weaviate read back, for who checks them: by cursor or by id, a page at a time."""
+"""Chunk objects of Weaviate read back, for who checks them: by cursor or by id, a page of each node at a time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +39,19 @@ async def read_page(
             return []
         raise
     return [_read(tenant, found, dimension) for found in result.objects]
+
+
+def joined(pages: Sequence[Sequence[StoredObject]], size: int | None) -> list[StoredObject]:
+    """One page of what several nodes have, of each object the copy that was written last, in the order of the ids.
+
+    Of a cursor's pages one that is full, with ``size`` objects, says nothing about ids behind its last.
+    """
+    found: dict[str, StoredObject] = {}
+    for each in (each for page in pages for each in page):
+        if each.id not in found or found[each.id].written_at < each.written_at:
+            found[each.id] = each
+    ends = [page[-1].id for page in pages if len(page) == size]
+    return [found[id_] for id_ in sorted(found) if not ends or id_ <= min(ends)]
 
 
 def _read(tenant: str, found: Any, dimension: int | None) -> StoredObject:

@@ -1,7 +1,8 @@
 """Set up whatever is missing, then do what was asked: `python3 deploy/local/bootstrap.py VERB`.
 
 Runs before anything is installed: standard library only, and this file in a syntax that old Pythons read, so that they
-can be told what is wrong.  Verbs: setup, demo, test, test-vllm, up, down, status, check, bench, logs, clean.
+can be told what is wrong.  Verbs: setup, demo, test, test-vllm, up, down, status, check, bench, chaos, chaos-short,
+logs, clean.
 """
 
 # ruff: noqa: PTH100, PTH120, PTH123, UP031, RUF005 -- every Python that may be there must be able to read this file

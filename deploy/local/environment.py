@@ -6,6 +6,7 @@ Refused: `STACK=external` with an address missing.  Pure, so asking twice gives 
 
 from collections.abc import Mapping
 
+from deploy.local.copies import BROKERS, STORES, copies_from
 from deploy.local.ports import Ports
 
 EXTERNAL_ADDRESSES = (
@@ -21,7 +22,9 @@ _SHORT_NAMES = {
     "LLM_MODEL": "FRESHET_LLM_MODEL",
     "LLM_API_KEY": "FRESHET_LLM_API_KEY",
 }
-_STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS")  # say how to run the stack, not how a process behaves
+KAFKA_PROXY = "FRESHET_KAFKA_PROXY"  # host:port of what stands in front of Kafka, which Kafka must tell its clients
+# How to run the stack, not how a process behaves.
+_STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS", KAFKA_PROXY, BROKERS, STORES)
 # Without bytecode files an import of the encoder costs 15 s instead of 6; the other PYTHON ones belong to the shell
 # that started us, and make's would have a nested make wait for our job slots.
 _NOT_FOR_CHILDREN = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
@@ -48,16 +51,19 @@ def addresses(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
         if missing:
             raise MissingAddress(f"STACK=external needs {', '.join(missing)}")
         return {name: user[name] for name in EXTERNAL_ADDRESSES}
-    of = ports.kafka, ports.weaviate, ports.weaviate_grpc, ports.redis_state, ports.redis_cache
-    own = addresses_at(*(f"127.0.0.1:{port}" for port in of))
+    copies = copies_from(user)
+    brokers = [ports.broker(node)[0] for node in range(1, copies.brokers + 1)]
+    http, grpc, *_ = zip(*(ports.store(node) for node in range(1, copies.stores + 1)), strict=True)
+    of = brokers, http, grpc, [ports.redis_state], [ports.redis_cache]
+    own = addresses_at(*(",".join(f"127.0.0.1:{port}" for port in those) for those in of))
     return {name: user.get(name) or at for name, at in own.items()} if is_proxied(user) else own
 
 
 def addresses_at(kafka: str, weaviate: str, weaviate_grpc: str, redis_state: str, redis_cache: str) -> dict[str, str]:
-    """The five addresses, each given as `host:port`, as `FRESHET_*` variables."""
+    """The five addresses, given as `host:port`, of brokers and stores perhaps several, as `FRESHET_*` variables."""
     return {
         "FRESHET_BROKERS": kafka,
-        "FRESHET_WEAVIATE_URL": f"http://{weaviate}",
+        "FRESHET_WEAVIATE_URL": ",".join(f"http://{each}" for each in weaviate.split(",")),
         "FRESHET_WEAVIATE_GRPC": weaviate_grpc,
         "FRESHET_REDIS_STATE_URL": f"redis://{redis_state}/0",
         "FRESHET_REDIS_CACHE_URL": f"redis://{redis_cache}/0",
@@ -71,6 +77,8 @@ def local_environment(ports: Ports, user: Mapping[str, str]) -> dict[str, str]:
         settings.pop(name, None)
     settings.update({long: user[short] for short, long in _SHORT_NAMES.items() if user.get(short)})
     settings.update(addresses(ports, user))
+    if not is_external(user) and (brokers := copies_from(user).brokers) > 1:
+        settings.setdefault("FRESHET_REPLICATION", str(brokers))
     settings["FRESHET_GATEWAY_HOST"] = "127.0.0.1"
     settings["FRESHET_GATEWAY_PORT"] = str(ports.gateway)
     return settings

@@ -53,28 +53,44 @@ def kafka_listens(brokers: str) -> str | None:
     return f"nobody listens at {brokers}"
 
 
-def kafka_answer(brokers: str) -> str | None:
-    """None when a broker gives its metadata, with a controller among the brokers."""
+def kafka_answer(broker: str) -> str | None:
+    """None when this broker gives its metadata, with a controller and itself among the brokers."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    if wrong := kafka_listens(brokers):
+    if wrong := kafka_listens(broker):
         return wrong  # at once, where librdkafka would try until its patience is over
-    client = AdminClient({"bootstrap.servers": brokers, "log_level": 0, "socket.timeout.ms": 2000})
+    client = AdminClient({"bootstrap.servers": broker, "log_level": 0, "socket.timeout.ms": 2000})
     try:
         found = client.list_topics(timeout=_PATIENCE_S)
     except KafkaException as error:
         return f"no metadata ({error.args[0].name()})"
-    return None if found.brokers and found.controller_id >= 0 else "no controller yet"
+    itself = any(str(each.port) == broker.rpartition(":")[2] for each in found.brokers.values())
+    return None if itself and found.controller_id >= 0 else "no controller yet"
 
 
-def server_answer(name: str, addresses: Mapping[str, str]) -> str | None:
-    """None when this server, at these `FRESHET_*` addresses, is ready."""
-    if name == "kafka":
-        return kafka_answer(addresses["FRESHET_BROKERS"])
+def server_answer(ports: Mapping[str, int]) -> str | None:
+    """None when this server of the stack, with these ports, is ready."""
+    if "client" in ports:
+        return kafka_answer(f"127.0.0.1:{ports['client']}")
+    if "http" in ports:
+        return weaviate_answer(f"http://127.0.0.1:{ports['http']}")
+    return redis_answer(f"redis://127.0.0.1:{ports['redis']}")
+
+
+def external_answer(name: str, addresses: Mapping[str, str]) -> str | None:
+    """None when the user's own server of this name, at one of these `FRESHET_*` addresses, is ready."""
+    if name == "kafka":  # it may want a login, which the workers have and this probe has not
+        return kafka_listens(addresses["FRESHET_BROKERS"])
     if name == "weaviate":
-        return http_answer(f"{addresses['FRESHET_WEAVIATE_URL']}/v1/.well-known/ready")
+        answers = [weaviate_answer(url.strip()) for url in addresses["FRESHET_WEAVIATE_URL"].split(",")]
+        return None if None in answers else answers[0]
     return redis_answer(addresses["FRESHET_REDIS_STATE_URL" if name == "redis-state" else "FRESHET_REDIS_CACHE_URL"])
+
+
+def weaviate_answer(url: str) -> str | None:
+    """None when this Weaviate says that it is ready."""
+    return http_answer(f"{url}/v1/.well-known/ready")
 
 
 def application_answer(group: str, ports: Mapping[str, int]) -> str | None:

@@ -43,6 +43,16 @@ class OwnStack:
             raise RuntimeError(f"{name} does not run")
         os.kill(pid, number)
 
+    def cut(self, name: str) -> None:
+        """Kill -9, and leave it dead until it is started."""
+        supervisor = self._supervisor
+        pid = next((each.pid for each in supervisor.processes() if each.name == name), None)
+        if pid is None:
+            raise RuntimeError(f"{name} does not run")
+        os.kill(pid, signal.SIGSTOP)  # it sees nothing of the supervisor's request to end
+        supervisor.stop(name, wait=False)
+        os.kill(pid, signal.SIGKILL)
+
     def metrics(self, worker: str) -> str:
         """Address of a worker's metrics."""
         return f"http://127.0.0.1:{self.state.plan()['programs'][worker]['ports']['metrics']}/metrics"

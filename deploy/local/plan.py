@@ -6,12 +6,14 @@ make no sense, and parts that are not there.  Planning writes the servers' setti
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.local.cache import cache_folder
+from deploy.local.copies import Copies, copies_from
 from deploy.local.environment import (
     EXTERNAL_ADDRESSES,
+    KAFKA_PROXY,
     addresses,
     child_environment,
     is_external,
@@ -25,6 +27,7 @@ from deploy.local.servers import server_programs
 from deploy.local.state import State
 from deploy.local.supervisor import settings_text
 
+_ONE = Copies()
 # Not for the servers: ours are none of their business, and Weaviate would obey a variable meant for another one.
 _NOT_FOR_SERVERS = ("FRESHET_", "LLM_", "WEAVIATE_", "RAFT_", "CLUSTER_", "KAFKA_")
 
@@ -39,6 +42,7 @@ class Plan:
     programs: list[Program]
     settings: str
     environment: dict[str, dict[str, str]]
+    copies: Copies = _ONE
 
     def of(self, *groups: str) -> list[Program]:
         """The programs of these groups."""
@@ -62,7 +66,12 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     addresses(ports, user)  # refuses a missing external address before anything is touched
     cache = cache_folder(user)
     parts = None if is_external(user) else locate(cache, user)
-    servers = server_programs(ports, state.folder, parts) if parts else []
+    copies = copies_from(user)
+    if parts:
+        copies.check(state.folder / "data")
+        if copies.brokers > 1 and user.get(KAFKA_PROXY):
+            raise StepFailed(f"{KAFKA_PROXY} is for one broker: three would all tell the same address.")
+    servers = server_programs(ports, state.folder, parts, copies, user.get(KAFKA_PROXY, "")) if parts else []
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}
@@ -71,7 +80,7 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     environment = {
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }
-    return Plan(ports, parts, cache, programs, settings_text(state, programs), environment)
+    return Plan(ports, parts, cache, programs, settings_text(state, programs), environment, copies)
 
 
 def _with_sources(user: Mapping[str, str]) -> Mapping[str, str]:
@@ -93,6 +102,7 @@ def write(state: State, plan: Plan) -> None:
     record = {
         "base": plan.ports.base,
         "external": plan.external,
+        "copies": asdict(plan.copies),
         "programs": {program.name: {"group": program.group, "ports": dict(program.ports)} for program in plan.programs},
         "addresses": plan.addresses,
     }

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 DEFAULT_BASE = 8000
 SPAN = 100  # ports from the base on that one stack may use
-# Worker slots report metrics on +10 to +20, and, when there are more than eleven of them, from +40 on.
-_METRICS_OFFSETS = (*range(10, 21), *range(40, SPAN))
+# Where the second and third broker and store lie, when there are three: two ports of each broker, six of each store.
+_MORE_BROKERS, _MORE_STORES = 64, 68
+# Worker slots report metrics on +10 to +20, and, when there are more than eleven of them, from +40 on around those.
+_METRICS_OFFSETS = (*range(10, 21), *range(40, _MORE_BROKERS), *range(80, SPAN))
 
 
 class BadPortBase(ValueError):
@@ -67,6 +69,21 @@ class Ports:
     def redis_cache(self) -> int:
         """The Redis that may forget."""
         return self.base + 30
+
+    @property
+    def kafka_proxied(self) -> int:
+        """Kafka's listener for what stands in front of it, where something does."""
+        return self.base + 39
+
+    def broker(self, node: int) -> tuple[int, int]:
+        """Of a broker, counted from 1: the port for clients and the controller's."""
+        first = self.kafka if node == 1 else self.base + _MORE_BROKERS + 2 * (node - 2)
+        return first, first + 1
+
+    def store(self, node: int) -> tuple[int, int, int, int, int, int]:
+        """Of a store, counted from 1: HTTP, gRPC, gossip, data, raft and raft's remote calls."""
+        first = self.weaviate if node == 1 else self.base + _MORE_STORES + 6 * (node - 2)
+        return first, first + 1, first + 2, first + 3, first + 4, first + 5
 
     def metrics(self, position: int) -> int:
         """Where the worker slot at this position of the plan reports its metrics."""

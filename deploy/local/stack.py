@@ -8,7 +8,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploy.local import health, processes
@@ -66,8 +66,10 @@ def up(state: State, user: Mapping[str, str], tell: Tell, *, servers_only: bool 
 def _adopt(state: State, plan: Plan, supervisor: Supervisor, tell: Tell) -> None:
     """Take over a running stack: servers stay as they are, changed workers are started anew."""
     before = state.plan()
-    if (before.get("base"), before.get("external")) != (plan.ports.base, plan.external):
-        kind = "external servers" if before.get("external") else f"port base {before.get('base')}"
+    now = (plan.ports.base, plan.external, asdict(plan.copies))
+    if (before.get("base"), before.get("external"), before.get("copies", now[2])) != now:
+        copies = ", ".join(f"{count} {what}" for what, count in before.get("copies", {}).items())
+        kind = "external servers" if before.get("external") else f"port base {before.get('base')} and {copies}"
         raise StackFailed(
             f"A stack with {kind} runs from {state.folder} already. "
             "Stop it first (make down), or give this one a folder of its own with --state."
@@ -112,20 +114,19 @@ def check_ports(plan: Plan, programs: list[Program]) -> None:
 
 
 def _start_servers(state: State, plan: Plan, supervisor: Supervisor, tell: Tell) -> None:
-    servers = plan.of("servers")
-    where = plan.addresses
+    servers = {program.name: program for program in plan.of("servers")}
+    waiting = list(servers)
     if plan.parts is None:
         waiting = list(SERVERS)
     else:
-        waiting = [program.name for program in servers]
-        supervisor.start(program for program in servers if program.name != "kafka")
-        format_kafka(state.folder, plan.parts, plan.cache)
-        supervisor.start(servers)
+        supervisor.start(program for program in servers.values() if "client" not in program.ports)
+        format_kafka(state.folder, plan.parts, plan.cache, plan.copies.brokers)
+        supervisor.start(servers.values())
 
     def check(name: str) -> str | None:
-        if name == "kafka" and plan.external:  # it may want a login, which the workers have and this probe has not
-            return health.kafka_listens(where["FRESHET_BROKERS"])
-        return health.server_answer(name, where)
+        if plan.external:
+            return health.external_answer(name, plan.addresses)
+        return health.server_answer(servers[name].ports)
 
     wait_for(state, waiting, check, _SERVERS_READY_S, tell, watch=not plan.external)
 

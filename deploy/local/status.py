@@ -22,7 +22,7 @@ def report(state: State) -> dict[str, Any]:
     with ThreadPoolExecutor(_PROBES_AT_ONCE) as pool:
         entries = list(
             pool.map(
-                lambda item: _entry(state, item[0], item[1], running.get(item[0]), plan.get("addresses", {})),
+                lambda item: _entry(state, item[0], item[1], running.get(item[0])),
                 plan.get("programs", {}).items(),
             )
         )
@@ -38,13 +38,11 @@ def report(state: State) -> dict[str, Any]:
     }
 
 
-def _entry(
-    state: State, name: str, planned: dict[str, Any], process: Process | None, addresses: dict[str, str]
-) -> dict[str, Any]:
+def _entry(state: State, name: str, planned: dict[str, Any], process: Process | None) -> dict[str, Any]:
     up = process is not None and process.state == "RUNNING"
     wrong: str | None = "not running"
     if up and planned["group"] == "servers":
-        wrong = health.server_answer(name, addresses)
+        wrong = health.server_answer(planned["ports"])
     elif up:
         wrong = health.application_answer(planned["group"], planned["ports"])
     return {

@@ -163,9 +163,9 @@ class Supervisor:
             if program.name not in running:
                 self._call.startProcess(f"{program.group}:{program.name}", False)
 
-    def stop(self, name: str) -> None:
-        """Stop one program and wait until it has ended."""
-        self._call.stopProcess(self._full_name(name), True)
+    def stop(self, name: str, *, wait: bool = True) -> None:
+        """Stop one program and wait until it has ended, or only ask it to."""
+        self._call.stopProcess(self._full_name(name), wait)
 
     def start_one(self, name: str) -> None:
         """Start one program; does not wait for it."""

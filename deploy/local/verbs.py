@@ -61,7 +61,8 @@ def _demo(environment: Environment, arguments: list[str]) -> int:
 
 def _test(environment: Environment, arguments: list[str]) -> int:
     strict = environment.get("STRICT", "") not in {"", "0"}  # then nothing may be skipped for want of a part
-    set_up(environment, (*EVERYBODY, "connect") if strict else EVERYBODY)  # local servers, whatever STACK says
+    parts = (*EVERYBODY, "toxiproxy", *(("connect",) if strict else ()))  # local servers, whatever STACK says
+    set_up(environment, parts)
     extra = shlex.split(environment.get("ARGS", ""))
     _become([str(_PYTHON), "-m", "pytest", *extra, *arguments], environment)
 
@@ -105,6 +106,18 @@ def _bench(environment: Environment, arguments: list[str]) -> int:
     _become([str(_PYTHON), "-m", "bench", *names, *arguments], environment)
 
 
+def _chaos(*how: str) -> Callable[[Environment, list[str]], int]:
+    """A campaign on a stack of its own: local servers, whatever STACK says."""
+
+    def do(environment: Environment, arguments: list[str]) -> int:
+        set_up(environment, (*EVERYBODY, "toxiproxy"))
+        seed = ["--seed", environment["SEED"]] if environment.get("SEED") else []
+        extra = shlex.split(environment.get("ARGS", ""))
+        _become([str(_PYTHON), "-m", "chaos", "campaign", *how, *seed, *extra, *arguments], environment)
+
+    return do
+
+
 def _clean(environment: Environment, _arguments: list[str]) -> int:
     """Stop the stack and remove its data and logs; packages and parts stay."""
     if _FRESHET.exists():
@@ -128,6 +141,8 @@ VERBS: dict[str, Callable[[Environment, list[str]], int]] = {
     "logs": _stack("logs"),
     "check": _check,
     "bench": _bench,
+    "chaos": _chaos("--minutes", "30"),
+    "chaos-short": _chaos("--seeds", "1", "--seconds", "20"),
     "clean": _clean,
 }
 

@@ -39,6 +39,13 @@ class Kafka(Branch):
     )
     reply_partitions: int = Field(4, ge=1, le=65535, description="Partitions of `answers`, shared out among gateways.")
     replication: int = Field(1, ge=1, le=9, description="Replication factor of topics that we create.")
+    min_insync: int | None = Field(
+        None,
+        ge=1,
+        le=9,
+        description="Copies that must have a record before it counts as written, of topics that we create; one fewer "
+        "than FRESHET_REPLICATION when absent.",
+    )
     delete_retention_ms: int = Field(30 * 86400_000, ge=1, description="How long deletes stay readable in the log, ms.")
     request_timeout: float = Field(30.0, gt=0, le=600, description="Longest wait for a broker's acknowledgement, s.")
     session_timeout: float = Field(
@@ -58,6 +65,20 @@ class Kafka(Branch):
     )
 
     _ca = field_validator("brokers_ca")(check_certificates)
+
+    @property
+    def insync(self) -> int:
+        """Copies that must have a record before it counts as written."""
+        return self.min_insync or max(1, self.replication - 1)
+
+    @model_validator(mode="after")
+    def _copies(self) -> Self:
+        if self.insync > self.replication:
+            raise ValueError(
+                f"FRESHET_MIN_INSYNC={self.min_insync} copies can never have a record where there are "
+                f"FRESHET_REPLICATION={self.replication}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _login(self) -> Self:
@@ -90,13 +111,50 @@ class Kafka(Branch):
 class Weaviate(Branch):
     """The vector store."""
 
-    url: str = Field("http://127.0.0.1:8080", description="HTTP address; with https gRPC is encrypted as well.")
-    grpc: str = Field("127.0.0.1:50051", description="gRPC address, `host:port`.")
+    url: str = Field(
+        "http://127.0.0.1:8080",
+        description="HTTP address; with https gRPC is encrypted as well. Several, comma-separated, are nodes of one "
+        "cluster, each with a copy of every object (docs/replicas.md).",
+    )
+    grpc: str = Field("127.0.0.1:50051", description="gRPC address, `host:port`; as many, in the same order.")
+    replication: int | None = Field(
+        None, ge=1, le=9, description="Copies of each object; as many as there are addresses when absent."
+    )
     api_key: SecretStr | None = Field(None, description="API key.")
     timeout: float = Field(10.0, gt=0, le=300, description="Longest wait for one request, s.")
     insert_timeout: float = Field(60.0, gt=0, le=600, description="Longest wait for one batch of writes, s.")
 
-    _public = field_validator("url")(check_public("FRESHET_WEAVIATE_API_KEY"))
+    @field_validator("url")
+    @classmethod
+    def _public(cls, urls: str) -> str:
+        for url in urls.split(","):
+            check_public("FRESHET_WEAVIATE_API_KEY")(url)
+        return urls
+
+    @model_validator(mode="after")
+    def _nodes(self) -> Self:
+        urls, grpcs = self.url.split(","), self.grpc.split(",")
+        if len(urls) != len(grpcs):
+            raise ValueError(
+                f"FRESHET_WEAVIATE_URL names {len(urls)} nodes and FRESHET_WEAVIATE_GRPC {len(grpcs)}: each has both"
+            )
+        if len(urls) > 1 and self.copies != len(urls):
+            raise ValueError(
+                f"FRESHET_WEAVIATE_URL names {len(urls)} nodes, each of which must hold every object, and "
+                f"FRESHET_WEAVIATE_REPLICATION is {self.replication}: leave it out"
+            )
+        return self
+
+    @property
+    def copies(self) -> int:
+        """Of each object."""
+        return self.replication or self.url.count(",") + 1
+
+    @property
+    def each(self) -> tuple[Self, ...]:
+        """The same settings for each node by itself."""
+        addresses = zip(self.url.split(","), self.grpc.split(","), strict=True)
+        return tuple(self.model_copy(update={"url": url.strip(), "grpc": at.strip()}) for url, at in addresses)
 
 
 class Redis(Branch):

@@ -106,7 +106,17 @@ class Settings(Branch):
 
 
 # FRESHET_* variables that other parts of the installation read.
-_FOREIGN = frozenset({"FRESHET_PORT_BASE", "FRESHET_WORKERS", "FRESHET_CACHE_DIR", "FRESHET_TEST_STATE"})
+_FOREIGN = frozenset(
+    {
+        "FRESHET_PORT_BASE",
+        "FRESHET_WORKERS",
+        "FRESHET_STACK_BROKERS",
+        "FRESHET_STACK_STORES",
+        "FRESHET_KAFKA_PROXY",
+        "FRESHET_CACHE_DIR",
+        "FRESHET_TEST_STATE",
+    }
+)
 
 
 def variable_of(branch: str, name: str) -> str:

@@ -229,6 +229,8 @@ async def _next(deltas: AsyncGenerator[Delta, None], seconds: float | None) -> D
 
     The limit ends the wait for a piece, and with it the model's own work: there is no reader that it could strike.
     """
+    if seconds is None:
+        return await anext(deltas, None)
     try:
         async with asyncio.timeout(seconds):
             return await anext(deltas, None)

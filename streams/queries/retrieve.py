@@ -53,6 +53,7 @@ class Retrieve:
         self._condense = condense or Condense(settings, None, clock)
         self._settings, self._generation, self._search, self._manifests = settings, generation, search, manifests
         self._publish, self._clock = publish, clock
+        self._waiting = 0  # questions, for what they ask for to be there
 
     async def step(self, record: Record) -> Outcome:
         """One question."""
@@ -182,8 +183,21 @@ class Retrieve:
             return found
 
     async def _wait_for(self, tokens: list[Token], hop: Hop, manifests: Reading) -> list[Lacking]:
-        """Wait until the index has passed each token, or refused its version; returns what the answer will lack."""
-        until = time.monotonic() + min(self._settings.freshness_wait, hop.remaining(self._clock.now()) / 2)
+        """Wait until the index has passed each token, or refused its version; returns what the answer will lack.
+
+        Half of the worker is for those who need not wait: where the other half waits already, the answer is there at
+        once and says what it lacks.
+        """
+        patience = min(self._settings.freshness_wait, hop.remaining(self._clock.now()) / 2)
+        if self._waiting >= max(1, self._settings.in_flight // 2):
+            patience = 0.0
+        self._waiting += 1
+        try:
+            return await self._late(tokens, time.monotonic() + patience, manifests)
+        finally:
+            self._waiting -= 1
+
+    async def _late(self, tokens: list[Token], until: float, manifests: Reading) -> list[Lacking]:
         refused: dict[Token, LastSeen] = {}
         late = tokens
         while late:

@@ -6,10 +6,9 @@ import httpx
 import pytest
 
 from chaos.cache import Counts, promises
-from chaos.checks import Violation
 from chaos.documents import Author
 from chaos.edge import Copies
-from chaos.history import History, Read, Write
+from chaos.history import History, Read, Violation, Write
 from chaos.repeats import DOC_IDS, GROUPS, MEMBERS, Repeats
 from chaos.traffic import Traffic
 

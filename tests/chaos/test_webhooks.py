@@ -30,7 +30,7 @@ def test_all_is_well() -> None:
         (lambda arrivals: [a for a in arrivals if a.answered != "taken" or a.job_id == "job_b"], "never told"),
         (lambda arrivals: [*arrivals, replace(arrivals[0], message_id="msg_c")], "under more than one id"),
         (lambda arrivals: [*arrivals, replace(arrivals[0], job_id="job_c")], "no job that was accepted"),
-        (lambda arrivals: [replace(a, message_id="msg_a") for a in arrivals], "share an id"),
+        (lambda arrivals: [replace(a, message_id="msg_a") for a in arrivals], "shared by jobs"),
         (lambda arrivals: [*arrivals, replace(arrivals[0], body="other")], "changed between tries"),
         (lambda arrivals: [*arrivals, replace(arrivals[0], verified=False)], "no signature"),
     ],

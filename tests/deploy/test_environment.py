@@ -23,12 +23,13 @@ def test_local_addresses_win_over_the_users() -> None:
 
 def test_settings_of_the_user_pass_through() -> None:
     """A FRESHET_ setting reaches the workers, LLM_URL under its long name, and how to run the stack does not."""
-    user = {"FRESHET_PREFIX": "x.", "LLM_URL": "http://llm", "LLM_MODEL": "", "FRESHET_WORKERS": "embed=2"}
+    user = {"FRESHET_PREFIX": "x.", "LLM_URL": "http://llm", "LLM_MODEL": ""}
+    user |= {"FRESHET_WORKERS": "embed=2", "FRESHET_KAFKA_PROXY": "h:1"}
     settings = local_environment(Ports(), user)
     assert settings["FRESHET_PREFIX"] == "x."
     assert settings["FRESHET_LLM_URL"] == "http://llm"
     assert "FRESHET_LLM_MODEL" not in settings
-    assert "FRESHET_WORKERS" not in settings
+    assert not {"FRESHET_WORKERS", "FRESHET_KAFKA_PROXY"} & set(settings)
 
 
 def test_external_addresses_are_the_users() -> None:

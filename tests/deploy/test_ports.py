@@ -11,18 +11,26 @@ def every_port(ports: Ports, slots: int) -> list[int]:
     """All ports of a stack with this many worker slots."""
     servers = [ports.gateway, ports.kafka, ports.kafka_controller, ports.weaviate, ports.weaviate_grpc]
     stores = [*ports.weaviate_inner, ports.redis_state, ports.redis_cache]
+    stores += [port for node in (2, 3) for port in (*ports.broker(node), *ports.store(node))]
     return [*servers, *stores, *(ports.metrics(position) for position in range(slots))]
 
 
 def test_no_port_is_given_twice() -> None:
     """Every process has ports of its own, also with as many worker slots as fit."""
-    ports = every_port(Ports(), slots=71)
+    ports = every_port(Ports(), slots=55)
     assert len(ports) == len(set(ports))
+
+
+def test_the_only_one_has_the_ports_of_the_first() -> None:
+    """A stack of one broker and one store keeps the addresses that are documented."""
+    ports = Ports()
+    assert ports.broker(1) == (ports.kafka, ports.kafka_controller)
+    assert ports.store(1) == (ports.weaviate, ports.weaviate_grpc, *ports.weaviate_inner)
 
 
 def test_two_bases_a_span_apart_share_nothing() -> None:
     """Two copies run side by side when their bases are a span apart."""
-    assert not set(every_port(Ports(8000), 71)) & set(every_port(Ports(8000 + SPAN), 71))
+    assert not set(every_port(Ports(8000), 55)) & set(every_port(Ports(8000 + SPAN), 55))
 
 
 def test_the_default_gateway_is_8000() -> None:

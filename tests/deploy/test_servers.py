@@ -28,6 +28,15 @@ def test_kafka_listens_on_loopback_only(tmp_path: Path) -> None:
     assert int(settings["group.min.session.timeout.ms"]) <= 10_000
 
 
+def test_kafka_tells_its_proxy_to_those_who_come_through_it(tmp_path: Path) -> None:
+    """There is a listener for the proxy, and only there is its address told."""
+    text = kafka_settings(Ports(9000), tmp_path, proxy="127.0.0.1:9091")
+    settings = dict(line.split("=", 1) for line in text.splitlines())
+    assert settings["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9021,PROXIED://127.0.0.1:9091"
+    assert settings["listeners"].endswith(",PROXIED://127.0.0.1:9039")
+    assert "proxied" in server_programs(Ports(9000), tmp_path, FAKE_PARTS, kafka_proxy="127.0.0.1:9091")[0].ports
+
+
 def test_redis_roles_differ(tmp_path: Path) -> None:
     """The state is written to disk and never evicted; the cache forgets by use and writes nothing."""
     server_programs(Ports(), tmp_path, FAKE_PARTS)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import processes, stack
+from deploy.local.own_stack import OwnStack
 from deploy.local.plan import Plan, write
 from deploy.local.ports import Ports
 from deploy.local.programs import Program
@@ -87,6 +88,20 @@ def test_a_killed_worker_is_started_again_at_once(state: State) -> None:
         took.append(until(lambda: len(state.children()) > starts))  # noqa: B023 -- used within the round
         until(lambda: state.tail("first") == ["mark 1"] * (kills + 1))  # noqa: B023
     assert sorted(took)[1] < 0.5
+
+
+def test_what_is_cut_stays_dead(state: State) -> None:
+    """A program killed for good sees no signal that it could handle, is not started again, and starts when told to."""
+    supervisor, own, starts = start(state), OwnStack(state, {}), len(state.children())
+    last = processes.look([last_pid(state, "first")])
+    own.cut("first")
+    until(lambda: not processes.still_running({pid: seen.started for pid, seen in last.items()}))
+    until(
+        lambda: {each.name: each.state for each in supervisor.processes()} == {"first": "STOPPED", "second": "RUNNING"}
+    )
+    assert len(state.children()) == starts
+    own.start("first")
+    until(lambda: pid_of(supervisor, "first") is not None)
 
 
 def test_a_restart_reads_the_environment_anew(state: State) -> None:

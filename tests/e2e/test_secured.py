@@ -177,7 +177,7 @@ async def test_wrong_logins_at_the_stores_are_told(secured: Installation) -> Non
     try:
         with pytest.raises(Transient, match="FRESHET_WEAVIATE_API_KEY") as store:
             await weaviate.open()
-            await weaviate.call("list", lambda: weaviate.client.collections.list_all())
+            await weaviate.call("list", lambda client: client.collections.list_all())
     finally:
         await weaviate.close()
     for error in (redis.value, store.value):

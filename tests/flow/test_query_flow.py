@@ -92,6 +92,22 @@ async def test_freshness_is_waited_for_or_lacking() -> None:
     assert last(lacking).data["retrieval"]["degraded"] == [f"not-fresh:{ahead}"]
 
 
+async def test_those_who_wait_leave_half_of_the_worker() -> None:
+    """However many wait for a version that is not there, half of what a worker has in flight is for others."""
+    lanes, clients = await filled(), asyncio.TaskGroup()
+    half = lanes.settings.queries.in_flight // 2
+    ahead = ["1.0.99"]
+    async with asyncio.timeout(10), clients:
+        waiting = [clients.create_task(lanes.ask("Where is it?", mode="retrieve", at_least=ahead)) for _ in range(half)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        told = await lanes.ask("Where does the blue lamp hang?", mode="retrieve", at_least=ahead)
+        assert last(told).data["retrieval"]["degraded"] == ["not-fresh:1.0.99"]
+        assert not any(task.done() for task in waiting), time.monotonic() - began
+        for task in waiting:
+            task.cancel()
+
+
 async def test_answers_before_an_audit_say_so() -> None:
     """While deletes may have been missed every answer is labelled, and no longer."""
     lanes = await filled()

@@ -58,7 +58,7 @@ async def lanes(request: pytest.FixtureRequest) -> AsyncIterator[Lanes]:
     store = WeaviateStore(found.settings, model="hashing", dimension=found.encoder.dimension, generation="bywords")
     await store.open()
     yield lanes_with(store, WeaviateKeywords(store), found)
-    await store.connection.client.collections.delete(store.collection.name)
+    await store.nodes.call("delete", lambda client: client.collections.delete(store.collection.name))
     await store.close()
 
 

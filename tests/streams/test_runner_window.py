@@ -43,3 +43,27 @@ async def most_at_once(deliveries: int, limit: int) -> int:
 async def test_suspects_run_alone(deliveries: int, limit: int, most: int) -> None:
     """From the second time on each runs alone, so that none is blamed for another; after one crash answers go on."""
     assert await most_at_once(deliveries, limit) == most
+
+
+@pytest.mark.parametrize(("unacked", "done"), [(0, 1), (3, 2), (9, 3)])
+async def test_others_pass_a_slow_head(unacked: int, done: int) -> None:
+    """Two side by side: behind a slow one others are done one after the other, as many as may be unacknowledged."""
+    slow, passed = asyncio.Event(), list[int]()
+
+    async def step(record: Record) -> Outcome:
+        if record.offset == 0:
+            await slow.wait()
+        passed.append(record.offset)
+        return Emit()
+
+    async def on_refused(record: Record, status: RefusedStatus, reason: str) -> Sequence[Output]:
+        raise AssertionError("nothing is at fault")
+
+    stage = Stage(
+        name="retrieve", reads=registry.QUERIES, record_step=step, on_refused=on_refused, in_flight=2, unacked=unacked
+    )
+    running = asyncio.create_task(run_dry(Runner(stage, MemoryTopics(), MemoryDeliveries(), 4), RECORDS))
+    await asyncio.sleep(0.2)
+    assert passed == list(range(1, done + 1))
+    slow.set()
+    assert await running == [record.place for record in RECORDS]

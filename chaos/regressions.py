@@ -1,0 +1,17 @@
+"""What campaigns have found: each a name, and how to do it again."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """``broke`` is what was broken, and why; ``seconds`` are those of traffic."""
+
+    name: str
+    seed: int
+    faults: tuple[str, ...]
+    broke: str
+    seconds: float = 30.0
+
+
+REGRESSIONS: tuple[Regression, ...] = ()

@@ -1,0 +1,63 @@
+"""The system that a campaign strikes: a stack of its own behind proxies, two gateways, and a model that keeps time."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.faults.site import Site
+from chaos.overload import paced
+from chaos.proxies import proxies
+from chaos.streams import second_gateway
+from deploy.local.own_stack import own_stack
+from deploy.local.readiness import Tell
+from runtime.settings import Settings
+
+PORT_BASE = "18900"
+SECOND, ENDPOINT = 35, 36  # ports from the stack's base
+CACHE_TTL = 15
+TOKENS, RATE = 40, 40.0  # of an answer, and a second: it takes long enough to be struck in the middle
+DELIVERY = 1.0  # seconds that telling an endpoint may take
+PROXIED = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cache")
+SETTINGS = {
+    "FRESHET_GATEWAY_REPLICAS": "2",
+    "FRESHET_POISON_LIMIT": "20",  # workers are killed far more often here than a record may kill them
+    "FRESHET_CACHE_TTL": str(CACHE_TTL),
+    "FRESHET_QUERIES_MIN_SCORE": "-1",  # whatever is asked has passages, and an answer that streams
+    "FRESHET_QUERIES_MIN_WORDS": "0",
+    "FRESHET_QUERIES_SEARCH_TIMEOUT": "2",  # all of this shares few cores, and a search that waits has not failed
+    "FRESHET_WEBHOOK_KEY": "0" * 64,  # a Redis that is flushed must not take it along
+    "FRESHET_WEBHOOK_ALLOW": "127.0.0.1",
+    "FRESHET_WEBHOOK_TIMEOUT": str(DELIVERY),
+    "FRESHET_WEBHOOK_RETRIES": ",".join(["0.3", "0.6", *["1"] * 58]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """It runs.  ``doors`` are its gateways by name."""
+
+    site: Site
+    doors: dict[str, str]
+
+
+@contextmanager
+def system(out: Path, seed: int, tell: Tell) -> Iterator[System]:
+    """Bring it up, for as many runs as one likes."""
+    base = os.environ.get("FRESHET_PORT_BASE") or PORT_BASE  # make passes on an empty one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped
+    with ExitStack() as opened:
+        model = int(base) + ENDPOINT
+        llm = opened.enter_context(paced(model, "--rate", str(RATE), "--tokens", str(TOKENS)))
+        log = out / "toxiproxy.log"
+        between = opened.enter_context(proxies(int(base), PROXIED, log, f"127.0.0.1:{model}"))
+        settings = {"FRESHET_PREFIX": f"c{int(time.time()):x}", **SETTINGS, **llm, **between.settings}
+        stack = opened.enter_context(own_stack("chaos", base, settings, tell))
+        log = stack.state.log("second-gateway")
+        second = opened.enter_context(second_gateway(stack, int(base) + SECOND, log))
+        site = Site(stack, between, Settings.from_env(stack.environment), seed)
+        yield System(site, {"gateway": stack.door, "second-gateway": second})
