@@ -10,8 +10,9 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,6 @@ RATIOS = (
 ALONE = 400  # texts of the one-by-one measure
 _QUESTION_WORDS = 12
 
-T = TypeVar("T")
 Measure = Callable[[], Awaitable[float]]  # chunks a second
 
 
@@ -195,14 +195,13 @@ async def _run(options: argparse.Namespace) -> None:
     async def stage(of: Settings) -> float:
         return len(texts) / await embed_stage.run(encoder, made.messages, of)
 
-    async def plain(call: Callable[[], T]) -> T:
+    async def plain(call: Callable[[], Any]) -> Any:
         return call()
 
-    def limit(name: str) -> Measure:
-        return lambda: plain(lambda: bare.limit(name, LIMIT))
-
     budget = settings.encoder.batch_tokens
-    measures = {f"limit_{name}": limit(name) for name in bare.networks}
+    measures: dict[str, Measure] = {
+        f"limit_{name}": partial(plain, partial(bare.limit, name, LIMIT)) for name in bare.networks
+    }
     measures |= {
         "library": lambda: plain(lambda: bare.library()[0]),
         "library_512": lambda: plain(lambda: bare.library(batch_size=512)[0]),
