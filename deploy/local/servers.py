@@ -44,7 +44,9 @@ _KAFKA_THREE_NODES: dict[str, object] = {
     for name, value in KAFKA_ONE_NODE.items()
 } | {
     "min.insync.replicas": 2,
-    "broker.session.timeout.ms": 6000,  # after it a dead broker's partitions get other leaders; 9 s by default
+    # After it a dead broker's partitions get other leaders, 9 s by default; the gateway refuses a question after 5 s.
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
 }
 WEAVIATE_ONE_NODE: dict[str, object] = {
     "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
