@@ -29,6 +29,7 @@ from chaos.traffic import AGAIN, Traffic
 
 CALL_SECONDS = 15.0
 BEGIN_SECONDS = 120.0
+BEGIN_CHANGES = 8  # of each writer, so that models are loaded and have run
 SETTLE_SECONDS = 150.0
 FAILING = 0.2  # of the requests to the endpoint for webhooks
 STILL = 3  # samples in a row without lag
@@ -133,7 +134,8 @@ async def _begin(writers: Sequence[Traffic], history: History) -> None:
     """Publish something and wait until questions are answered: what a start takes is no fault."""
     async with asyncio.timeout(BEGIN_SECONDS):
         for writer in writers:
-            await writer.publish(writer.author.next())
+            for _ in range(BEGIN_CHANGES):
+                await writer.publish(writer.author.next())
             await writer.settle()
         while (await writers[0].ask(writers[0].author.doc_ids[:1], "", {"cache": False}))[0].result != "ok":
             await asyncio.sleep(0.2)

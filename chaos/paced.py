@@ -78,10 +78,10 @@ class Endpoint:
         """Wait for an answer's end, or end it when its reader hangs up; gives what was read of the next request."""
         more = asyncio.ensure_future(reader.read(1))  # one who leaves while nothing is written is seen only by reading
         await asyncio.wait({task, more}, return_when=asyncio.FIRST_COMPLETED)
-        if more.done() and not more.result():
+        if more.done() and (more.exception() or not more.result()):
             self.counts["left"] += not task.done()
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, ConnectionError):
                 await task
             raise ConnectionResetError
         await task
@@ -199,6 +199,8 @@ class _Answer:
         return {**self._frame, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
     def _send(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError
         self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIZE, DPI = (16.0, 10.0), 100
 HEIGHTS = [2.2, 3, 2.4, 2.4]
+MARGINS = {"left": 0.07, "right": 0.85, "top": 0.94, "bottom": 0.06, "hspace": 0.12}  # legends stand at the right
 FAULT, FELT, WELL, FAILED, DEGRADED, INK = "#8c2d04", "#fdd0a2", "#1f4e79", "#cb181d", "#e6870b", "#333333"
 LANES = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#17becf", "#666666")
 ROWS = 6  # of bars: more faults at a time share a row
@@ -30,9 +31,7 @@ def draw(history: History, path: Path) -> None:
     matplotlib.use("Agg")  # no display needed
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(
-        4, 1, figsize=SIZE, sharex=True, layout="constrained", gridspec_kw={"height_ratios": HEIGHTS}
-    )
+    figure, panels = pyplot.subplots(4, 1, figsize=SIZE, sharex=True, gridspec_kw={"height_ratios": HEIGHTS, **MARGINS})
     faults, questions, freshness, lag = panels
     _faults(faults, history)
     _questions(questions, history)
@@ -84,14 +83,15 @@ def _faults(axes: "Axes", history: History) -> None:
     for window, normal, told in _felt(history):
         began, over = window.began - history.began, min(released_at(window), history.ended) - history.began
         label = f"{window.fault}  ({told})"
-        width = len(label) * length / 175  # of the text, as wide as letters of this size are on the whole axis
-        left = began + max(over - began, width) > length
+        until = max(over, (normal or 0.0) - history.began)
+        width = len(label) * length / 160  # of the text, as wide as letters of this size are on the whole axis
+        left = until + width > length
         row = next((row for row, end in enumerate(ends) if end <= (began - width if left else began)), ROWS - 1)
-        ends[row] = max(over, began if left else over + width) + length / 100
+        ends[row] = until + (0.0 if left else width) + length / 100
         axes.barh(row, max(over - began, length / 300), left=began, height=0.62, color=FAULT, zorder=3)
         if normal is not None:
             axes.barh(row, normal - history.began - over, left=over, height=0.3, color=FAULT, alpha=0.35, zorder=2)
-        place = began - length / 200 if left else max(over, (normal or 0.0) - history.began) + length / 200
+        place = began - length / 200 if left else until + length / 200
         color = FAILED if window.error or window.healed is None else INK
         axes.text(place, row, label, va="center", ha="right" if left else "left", fontsize=10, color=color, zorder=4)
     used = max([2, *(row + 1 for row, end in enumerate(ends) if end)])

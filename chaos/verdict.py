@@ -56,7 +56,7 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
         seed=verdicts[0].seed if verdicts else 0,
         faults=[fault for verdict in verdicts for fault in verdict.faults],
         missing=list(dict.fromkeys(each for verdict in verdicts for each in verdict.missing)),
-        counts=sum((Counter(verdict.counts) for verdict in verdicts), Counter[str]()),
+        counts=dict(sum((Counter(verdict.counts) for verdict in verdicts), Counter[str]())),
         recovery=recovery,
         violations=violations,
     )

@@ -25,7 +25,7 @@ class Bounds:
     slowest: float = SLOWEST_BACK  # of any other kind: an operator reaches for the telephone after half a minute
     drain: float = 30.0  # from the last heal and the last change to no lag: a commit interval, and what had queued up
     settle: float = 10.0  # of a program's life until its memory counts: models load, pools fill
-    memory: float = 1.5  # times that at ``settle``: short runs fill caches and arenas, and a leak outruns them
+    memory: float = 1.9  # times that at ``settle``: what queued up is encoded in large batches, whose arenas stay (1.7)
     slope: float | None = None  # MiB an hour; only a long run can tell one from noise
     slope_after: float = 600.0  # a program must have lived so long: caches fill until then
     drift: float | None = None  # times the latency of the run's begin; only without faults

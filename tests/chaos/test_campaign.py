@@ -2,7 +2,8 @@
 
 import argparse
 import asyncio
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import httpx
 import pytest
@@ -45,6 +46,7 @@ def test_sums_over_all_seeds() -> None:
     one = replace(verdict_of(history, Bounds()), recovery={"kill-9:embed": [1.0, 3.0]}, missing=["a", "b"])
     both = together([one, replace(one, seed=2, recovery={"kill-9:embed": [2.0]}, missing=["b"])])
     assert both.counts["questions"] == 2 and both.counts["changes"] == 2
+    assert json.loads(json.dumps(asdict(both)))["counts"]["changes"] == 2
     assert both.kinds["lost: lost"] == 2 and both.missing == ["a", "b"]
     assert both.recovery == {"kill-9:embed": [1.0, 3.0, 2.0]} and percentiles([1.0, 3.0, 2.0]) == (2.0, 2.9)
 
