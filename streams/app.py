@@ -32,14 +32,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust offers it only together with exactly_once
-        if gather := transport.app.gather:
+        if gather := transport.gather:
             consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = GATHERED_BYTES, int(gather * 1000)
         return consumer
 
     async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
         found = await super()._fetch_records(consumer, *arguments, **options)
-        app: Any = self.transport.app
-        skips: Skips | None = app.skips
+        transport: Any = self.transport
+        skips: Skips | None = transport.skips
         return found if skips is None else {tp: wanted(records, skips) for tp, records in found.items()}
 
 
@@ -69,6 +69,8 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """aiokafka with the consumer above."""
 
+    gather = 0.0  # seconds for which the broker gathers records before it gives any
+    skips: Skips | None = None
     Consumer = Consumer
 
 
@@ -82,9 +84,6 @@ class Tables(TableManager):
 
 class App(faust.App):
     """No tables: nothing is kept on disk, and the working directory may be read-only."""
-
-    gather = 0.0  # seconds for which the broker gathers records before it gives any
-    skips: Skips | None = None
 
     def _create_directories(self) -> None:
         """Nor are folders made for them."""
@@ -133,8 +132,8 @@ def create_app(
         producer_request_timeout=kafka.request_timeout,  # 20 minutes by default
         producer_max_request_size=max_message_bytes + 1024 * 1024,
     )
-    app.gather, app.skips = gather, skips
-    app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    app.transport = transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    transport.gather, transport.skips = gather, skips
     app.producer_transport = app.transport
     return app
 
