@@ -30,7 +30,7 @@ from topics.headers import Hop
 from topics.queries import Answer, Passage, Retrieval, Usage
 
 COALESCE = 0.03  # seconds of tokens that share a record
-COALESCE_MOST = 0.08  # where many answers are being written
+COALESCE_MOST = 0.07  # where many answers are being written
 RECORDS = 400.0  # of tokens a second, which a worker writes before more tokens share one
 FIRST_TOKEN = "time_to_first_token_ms"  # passages to the first piece of text
 NOT_FOUND = "Not found in the documents."
