@@ -6,14 +6,14 @@
 from typing import Final, Protocol
 
 from chaos.faults.clock import Jump
-from chaos.faults.disk import DiskFull
+from chaos.faults.disk import disk_full
 from chaos.faults.network import KINDS, Link
 from chaos.faults.process import kill, pause, pause_long, terminate
 from chaos.faults.reassign import Reassign
-from chaos.faults.scale import Scale
-from chaos.faults.servers import Flush, RollBack, restart
+from chaos.faults.scale import scale
+from chaos.faults.servers import flush, restart, roll_back
 from chaos.faults.site import NotBack, Site
-from chaos.faults.store import ReadOnly
+from chaos.faults.store import read_only
 
 __all__ = ("FAULTS", "Fault", "NotBack", "Site")
 
@@ -49,13 +49,13 @@ LINKS: Final = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cach
 FAULTS: Final[tuple[Fault, ...]] = (
     *(make(name) for make in (kill, terminate, pause, pause_long) for name in PROGRAMS),
     *(make(name) for make in (kill, restart) for name in SERVERS),
-    *(make(name) for make in (Flush, RollBack) for name in ("redis-state", "redis-cache")),
+    *(make(name) for make in (flush, roll_back) for name in ("redis-state", "redis-cache")),
     *(Link(kind, name) for kind in KINDS for name in LINKS),
-    ReadOnly(),
-    *(DiskFull(name) for name in ("redis-state", "weaviate", "kafka")),
+    read_only(),
+    *(disk_full(name) for name in ("redis-state", "weaviate", "kafka")),
     *(Jump("clock-ahead", name, HOUR) for name in CLOCKS),
     *(Jump("clock-back", name, -HOUR) for name in CLOCKS),
-    *(Scale(name) for name in ("chunk", "embed", "index", "retrieve", "generate")),
+    *(scale(name) for name in ("chunk", "embed", "index", "retrieve", "generate")),
     Reassign("elect", drop=False),
     Reassign("reassign", drop=True),
 )

@@ -16,7 +16,7 @@ from typing import Final
 
 import httpx
 
-from chaos.faults.process import missing
+from chaos.faults.process import OfProgram, missing
 from chaos.faults.site import Site
 
 _LIBRARIES: Final = ("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketime", "usr/local/lib/faketime")
@@ -27,17 +27,11 @@ _SLACK = 60.0  # seconds of difference that are no jump
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(OfProgram):
     """So many seconds ahead, or back where it is negative."""
 
-    kind: str
-    target: str
     seconds: int
     instant: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}:{self.target}"
 
     def lacks(self, site: Site) -> str | None:
         if library() is None:

@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.faults.process import missing
+from chaos.faults.process import OfProgram, missing
 from chaos.faults.site import Site
-from chaos.faults.store import ReadOnly
+from chaos.faults.store import read_only
 
 _ROOM = 32 * 1024 * 1024  # for what a server writes while it starts, before the disk is filled
 _BALLAST = "ballast"
@@ -23,15 +23,10 @@ _MAY_MOUNT = 1 << 21  # CAP_SYS_ADMIN
 
 
 @dataclass(frozen=True, slots=True)
-class DiskFull:
+class DiskFull(OfProgram):
     """Not a byte more can be written to where a server keeps its data."""
 
-    target: str
     instant: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"disk-full:{self.target}"
 
     def lacks(self, site: Site) -> str | None:
         if not _may_mount():
@@ -50,7 +45,7 @@ class DiskFull:
             os.truncate(ballast, 0)
             await site.until_well(self.target)
             if self.target.startswith("weaviate"):  # it stays read-only until somebody says otherwise
-                await ReadOnly(self.target).heal(site)
+                await read_only(self.target).heal(site)
             await asyncio.to_thread(self._move_home, site)
         await asyncio.to_thread(self._tidy, site)
         await site.until_well(self.target)
@@ -105,6 +100,11 @@ def _fill(path: Path) -> None:
                     break
     finally:
         os.close(handle)
+
+
+def disk_full(target: str) -> DiskFull:
+    """Its data move, and the room is filled."""
+    return DiskFull("disk-full", target)
 
 
 def _may_mount() -> bool:

@@ -13,13 +13,11 @@ SHORT, LONG = 0.4, 1.5  # pauses, as times the session timeout
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """A signal that ends a program, which the supervisor starts again."""
+class OfProgram:
+    """What faults of one program share: the name, whether it is there, and that it must be well again."""
 
     kind: str
     target: str
-    signal: signal.Signals
-    instant: bool = True
 
     @property
     def name(self) -> str:
@@ -27,6 +25,17 @@ class End:
 
     def lacks(self, site: Site) -> str | None:
         return missing(site, self.target)
+
+    async def heal(self, site: Site) -> None:
+        await site.until_well(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class End(OfProgram):
+    """A signal that ends a program, which the supervisor starts again."""
+
+    signal: signal.Signals
+    instant: bool = True
 
     async def inject(self, site: Site) -> None:
         pid = await asyncio.to_thread(site.pid, self.target)
@@ -38,28 +47,16 @@ class End:
 
         await site.until(still_there, f"{self.target} has not ended by {self.signal.name}", END_SECONDS)
 
-    async def heal(self, site: Site) -> None:
-        await site.until_well(self.target)
-
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(OfProgram):
     """SIGSTOP, and SIGCONT after a part of the session timeout, or more than all of it.
 
     A worker that stood still for longer has lost its partitions, and does not know it when it goes on.
     """
 
-    kind: str
-    target: str
     sessions: float
     instant: bool = True
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}:{self.target}"
-
-    def lacks(self, site: Site) -> str | None:
-        return missing(site, self.target)
 
     async def inject(self, site: Site) -> None:
         pid = await asyncio.to_thread(site.pid, self.target)
@@ -69,9 +66,6 @@ class Pause:
         finally:
             with contextlib.suppress(ProcessLookupError):  # another fault may have ended it meanwhile
                 os.kill(pid, signal.SIGCONT)
-
-    async def heal(self, site: Site) -> None:
-        await site.until_well(self.target)
 
 
 def kill(target: str) -> End:

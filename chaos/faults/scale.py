@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
-from chaos.faults.process import missing
+from chaos.faults.process import OfProgram, missing
 from chaos.faults.site import Site
 from chaos.workers import STOP_SECONDS, end
 from deploy.local.programs import ROOT
@@ -17,16 +17,11 @@ _MORE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(OfProgram):
     """Two more workers join a lane's group, and leave it again; they are ours, the supervisor knows nothing of them."""
 
-    target: str
     instant: bool = False
     _running: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"scale:{self.target}"
 
     def lacks(self, site: Site) -> str | None:
         if site.settings.kafka.partitions <= _MORE:
@@ -61,3 +56,8 @@ class Scale:
             settings = {**written, "FRESHET_WORKER_SLOT": str(slot), "FRESHET_METRICS_PORT": "0"}
             with site.stack.state.log(f"{self.target}-{slot}").open("ab") as log:
                 self._running.append(subprocess.Popen(command, cwd=ROOT, env=settings, stdout=log, stderr=log))
+
+
+def scale(target: str) -> Scale:
+    """From one to three, and back."""
+    return Scale("scale", target)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from chaos.faults.process import End, missing
+from chaos.faults.process import End, OfProgram
 from chaos.faults.site import Site
 
 AGE = 4.0  # seconds that a rolled back Redis has lost
@@ -19,47 +19,38 @@ def restart(target: str) -> End:
     return End("restart", target, signal.SIGTERM)
 
 
+def flush(target: str) -> "Flush":
+    """Nothing is left."""
+    return Flush("flush", target)
+
+
+def roll_back(target: str) -> "RollBack":
+    """The newest is gone."""
+    return RollBack("rollback", target)
+
+
 @dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(OfProgram):
     """A Redis forgets everything."""
 
-    target: str
     instant: bool = True
 
-    @property
-    def name(self) -> str:
-        return f"flush:{self.target}"
-
-    def lacks(self, site: Site) -> str | None:
-        return missing(site, self.target)
-
     async def inject(self, site: Site) -> None:
-        def flush() -> None:
+        def empty() -> None:
             with client(site, self.target) as server:
                 server.flushall(asynchronous=False)
 
-        await asyncio.to_thread(flush)
-
-    async def heal(self, site: Site) -> None:
-        await site.until_well(self.target)
+        await asyncio.to_thread(empty)
 
 
 @dataclass(frozen=True, slots=True)
-class RollBack:
+class RollBack(OfProgram):
     """A Redis comes back with what it had some seconds ago, as from a backup, or as a replica that was behind.
 
     The role that keeps a log is put back by its log, the other one by a snapshot, which it reads as it starts.
     """
 
-    target: str
     instant: bool = True
-
-    @property
-    def name(self) -> str:
-        return f"rollback:{self.target}"
-
-    def lacks(self, site: Site) -> str | None:
-        return missing(site, self.target)
 
     async def inject(self, site: Site) -> None:
         data = site.stack.state.folder / "data" / self.target

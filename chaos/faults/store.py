@@ -5,25 +5,17 @@ from dataclasses import dataclass
 
 import httpx
 
-from chaos.faults.process import missing
+from chaos.faults.process import OfProgram
 from chaos.faults.site import Site
 
 _SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOnly:
+class ReadOnly(OfProgram):
     """Every shard of every collection refuses writes."""
 
-    target: str = "weaviate"
     instant: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"read-only:{self.target}"
-
-    def lacks(self, site: Site) -> str | None:
-        return missing(site, self.target)
 
     async def inject(self, site: Site) -> None:
         await asyncio.to_thread(set_shards, site, self.target, "READONLY")
@@ -37,6 +29,11 @@ class ReadOnly:
             return f"shards are {', '.join(wrong)}" if wrong else None
 
         await site.until(not_ready, f"{self.target} does not take writes again")
+
+
+def read_only(target: str = "weaviate") -> ReadOnly:
+    """It says so to whoever writes."""
+    return ReadOnly("read-only", target)
 
 
 def shards(site: Site, target: str) -> dict[tuple[str, str], str]:
