@@ -40,8 +40,8 @@ POISON_EVERY = 20.0  # seconds
 class Load:
     """Seconds between two of a kind, of each client."""
 
-    write: float = 0.8
-    read: float = 1.2
+    write: float = 0.5
+    read: float = 1.0
     repeat: float = 1.0
     job: float = 2.0
     writers: int = 2
