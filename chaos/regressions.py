@@ -14,4 +14,11 @@ class Regression:
     seconds: float = 30.0
 
 
-REGRESSIONS: tuple[Regression, ...] = ()
+REGRESSIONS = (
+    Regression(
+        "clock-ahead-hides-jobs",
+        seed=1,
+        faults=("clock-ahead:gateway",),
+        broke="a question stamped an hour ahead ended every later search of its partition: 404 for later jobs",
+    ),
+)

@@ -13,10 +13,10 @@ from connectors.job_ports import JobRef
 from gateway.admission import Admission, Permit
 from gateway.book import JobBook
 from gateway.jobs import Job
+from gateway.log_time import millis
 from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
 from runtime import tracing
-from runtime.clock import millis
 from runtime.logs import logger
 from topics.headers import Priority
 from topics.identity import IdentityError, job_place, mint_job_id
@@ -59,7 +59,9 @@ class Desk:
         permit = self._admission.admit(tenant, priority, mode, seconds)
         self._turn += 1
         partition = partitions[self._turn % len(partitions)]
-        job = Job(mint_job_id(partition), tenant, mode, millis() + int(seconds * 1000), principals, live=True)
+        began = millis()
+        job_id = mint_job_id(partition, began / 1000)
+        job = Job(job_id, tenant, mode, began + int(seconds * 1000), principals, live=True)
         self.tidy()
         self._jobs[job.id] = job
         timer = asyncio.get_running_loop().call_later(job.seconds_left(), self._expire, job)

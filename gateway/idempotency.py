@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from connectors.errors import ConnectorError, Overloaded
 from connectors.job_ports import Claim
 from gateway.book import JobBook
+from gateway.log_time import millis
 from gateway.openapi import Parameter
 from gateway.payloads import QuestionBody
 from gateway.problems import Problem, invalid
-from runtime.clock import millis
 from runtime.logs import logger
 from topics.identity import digest, job_place
 from topics.queries import Mode

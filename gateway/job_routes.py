@@ -13,11 +13,11 @@ from gateway.caller import TENANT_HEADER, Callers
 from gateway.cancelling import Canceller
 from gateway.desk import Desk
 from gateway.documents import json_response
+from gateway.log_time import millis
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import JobPage, JobSummary, JobView, links_of
 from gateway.problems import invalid
 from gateway.queries import view
-from runtime.clock import millis
 from topics.identity import IdentityError, job_place
 
 LIMIT, MAX_LIMIT = 20, 100

@@ -14,8 +14,8 @@ import msgspec
 
 from connectors.job_ports import JobState, StoredJob
 from gateway.attempts import RESTARTED, Attempts, Emission
+from gateway.log_time import millis
 from gateway.ports import LoggedEvent
-from runtime.clock import millis
 from topics.queries import AnswerEvent, Mode
 
 GRACE_SECONDS = 1.0  # for an `expired` that a worker wrote at the deadline to arrive and be told as such

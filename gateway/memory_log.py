@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connectors.errors import ConnectorError
+from gateway.log_time import millis
 from gateway.ports import Asked, CaughtUp, Deliver, Expunged, LoggedEvent, Place, RecordTooLarge, Wanted, Written
-from runtime.clock import millis
 from topics.codec import decode
 from topics.epochs import Epochs, first_epoch
 from topics.headers import Hop

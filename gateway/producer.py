@@ -6,12 +6,14 @@ loop.  What may be queued is bounded, so a broker that is away costs memory up t
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Producer
 
 from connectors.errors import ConnectorError, Overloaded, Permanent, Transient
+from gateway.log_time import LOG_TIME
 from gateway.ports import Place, RecordTooLarge
 from runtime.logs import logger
 
@@ -94,6 +96,8 @@ class KafkaProducer:
                 acknowledged.set_exception(translate(error, topic))
 
         def report(error: KafkaError | None, message: Any) -> None:
+            if not error and (stamped := message.timestamp())[0] == TIMESTAMP_LOG_APPEND_TIME:
+                LOG_TIME.heard(stamped[1], sent)
             place = (-1, -1) if error else (message.partition(), message.offset())
             try:
                 loop.call_soon_threadsafe(settle, error, *place)
@@ -101,7 +105,7 @@ class KafkaProducer:
                 return
 
         try:
-            where = -1 if partition is None else partition
+            where, sent = -1 if partition is None else partition, time.monotonic()
             self._producer.produce(topic, value, key, where, headers=list(headers.items()), on_delivery=report)
         except BufferError:
             raise Overloaded("too many records wait for the broker", retry_after=2) from None

@@ -13,11 +13,11 @@ from gateway.caller import Caller
 from gateway.desk import Desk
 from gateway.idempotency import Claims, digest_of, may_go_on
 from gateway.jobs import Job
+from gateway.log_time import millis
 from gateway.payloads import QuestionBody, longest_timeout
 from gateway.ports import Log
 from gateway.problems import invalid
 from runtime import tracing
-from runtime.clock import millis
 from runtime.settings import Settings
 from topics.codec import encode, schema_header
 from topics.headers import Hop

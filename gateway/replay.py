@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import Transient
 from gateway.answers import READER, REQUEST_SECONDS, event_of, taken
+from gateway.log_time import LOG_TIME
 from gateway.ports import Asked, CaughtUp, Expunged, LoggedEvent, Written
 from topics.codec import DecodeError, decode
 from topics.headers import Hop, read_headers
@@ -23,8 +24,8 @@ from topics.identity import job_place, partition_of
 from topics.queries import Question
 
 MAX_READERS = 72  # the desk's 64 replays, and look-ups of questions beside them
-WORKER_SKEW_MS = 60_000  # events bear the worker's clock, the job's start the gateway's
-OWN_SKEW_MS = 5_000  # the question bears the gateway's clock, which may have been set back
+WORKER_SKEW_MS = 60_000  # of a topic whose records bear the worker's clock: one that was made by hand, or long ago
+OWN_SKEW_MS = 5_000  # the gateway knows the brokers' time from the last question that they took
 PUBLISH_MS = 120_000  # a question is published so soon after its job began, or not at all
 
 
@@ -102,7 +103,7 @@ class Replayer:
                     if not caught_up:
                         caught_up = True
                         put(CaughtUp())
-                if caught_up and time.time() >= until:
+                if caught_up and LOG_TIME.seconds() >= until:
                     return
         finally:
             consumer.close()
@@ -176,7 +177,8 @@ class Replayer:
                     place = (message.offset() or 0) + 1
                     if message.key() == key:
                         return _asked(message)
-                    if message.timestamp()[1] > started + PUBLISH_MS:
+                    kind, at = message.timestamp()
+                    if kind == TIMESTAMP_LOG_APPEND_TIME and at > started + PUBLISH_MS:  # any other may be ahead
                         place = span.end
                         break
             if span.expunged:
@@ -195,7 +197,7 @@ class Replayer:
             raise Transient("the log does not say where it ends")
         low, high = marks
         if found.offset < 0:  # nothing is as young as that
-            old = since_ms < time.time() * 1000 - self._retention_ms
+            old = since_ms < LOG_TIME.millis() - self._retention_ms
             return Span(high, high, expunged=old)
         return Span(max(found.offset, low), high, expunged=0 < low == max(found.offset, low))
 

@@ -67,6 +67,8 @@ CONTROL = TopicSpec(
     compacted=True,
     single_partition=True,
 )
+# Gateways look jobs up by time: one record of a clock that was ahead would hide all that come after it.
+BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime"}
 QUERIES = TopicSpec(
     name="queries",
     purpose="Questions that wait for retrieval.",
@@ -75,6 +77,7 @@ QUERIES = TopicSpec(
     writers=("gateway",),
     readers=("retrieve",),
     retention_ms=DAY,
+    config=BY_THE_BROKER,
 )
 RETRIEVALS = TopicSpec(
     name="retrievals",
@@ -101,6 +104,7 @@ ANSWERS = TopicSpec(
     followers=("gateway",),
     retention_ms=DAY,
     replies=True,
+    config=BY_THE_BROKER,
 )
 
 # Read from its beginning at every start, so it is kept no longer than a question may live, and little longer than that.

@@ -17,6 +17,7 @@ from connectors.errors import Transient
 from connectors.memory.manifests import MemoryManifests
 from gateway.app import create_app
 from gateway.kafka_log import KafkaLog
+from gateway.log_time import LogTime
 from gateway.ports import Expunged, RecordTooLarge
 from runtime.clock import millis
 from runtime.settings import Settings
@@ -113,6 +114,26 @@ class TestKafkaLog(LogContract):
         await asyncio.gather(*(asyncio.wrap_future(done) for done in admin.delete_records([end]).values()))
         with pytest.raises(Expunged):
             await opened.find_question(job_id)
+
+    async def test_a_clock_that_was_ahead_hides_no_job(self, opened: KafkaLog, topics_made: Settings) -> None:
+        """One question whose writer's clock was an hour ahead lies before another: both are found."""
+        ahead = mint_job_id(0)
+        later = _same_partition(ahead, topics_made)
+        client = Producer({"bootstrap.servers": topics_made.kafka.brokers, "partitioner": "murmur2_random"})
+        topic = QUERIES.full_name(topics_made.kafka.prefix, "")
+        client.produce(topic, b"{}", ahead.encode(), timestamp=millis() + 3_600_000)
+        assert await asyncio.to_thread(client.flush, 20) == 0
+        await ask(opened, later)
+        assert await opened.find_question(later) is not None
+
+    async def test_brokers_tell_the_time(self, opened: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With a clock that is an hour off, a gateway knows the brokers' time from the first question on."""
+        for hours in (-1, 1):
+            ours = LogTime()
+            ours._ahead += hours * 3600
+            monkeypatch.setattr("gateway.producer.LOG_TIME", ours)
+            await ask(opened, mint_job_id(0))
+            assert abs(ours.seconds() - time.time()) < 5
 
     async def test_lanes_without_workers(self, opened: KafkaLog) -> None:
         """Topics, broker and reply partitions are well, and every lane says that nobody works there."""
