@@ -82,13 +82,17 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replace", nargs="+", default=[], metavar="WORKER=COMMAND", help="run broken ones, to be found"
     )
+    parser.add_argument("--three", action="store_true", help="three brokers and stores: partitions can be moved")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     broken = dict(each.split("=", 1) for each in options.replace)
     chosen = [fault for fault in choose(options.faults, parser) if fault.name.partition(":")[2] not in broken]
     console.print(f"seed {options.seed}")
     began = time.monotonic()
-    with system(options.out, options.seed, console.print) as running, ExitStack() as workers:
+    with (
+        system(options.out, options.seed, console.print, three=options.three) as running,
+        ExitStack() as workers,
+    ):
         for worker, command in broken.items():
             workers.enter_context(in_place_of(worker, shlex.split(command), running.site.stack))
         verdicts = asyncio.run(_seeds(running, chosen, options, began))

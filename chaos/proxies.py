@@ -28,8 +28,8 @@ _PLACES: Final = {  # by name: the stack's own port, and the setting that names 
     "weaviate-grpc": ("weaviate_grpc", "FRESHET_WEAVIATE_GRPC", "{}"),
     "redis-state": ("redis_state", "FRESHET_REDIS_STATE_URL", "redis://{}/0"),
     "redis-cache": ("redis_cache", "FRESHET_REDIS_CACHE_URL", "redis://{}/0"),
-    "kafka": ("kafka_proxied", "FRESHET_BROKERS", "{}"),
 }
+KAFKA: Final = ("kafka", "kafka-1", "kafka-2", "kafka-3")  # the only one, or each of three
 LLM: Final = "llm"  # a model's endpoint is none of the stack's: who asks for its proxy says where it is
 _SECONDS = 5.0
 
@@ -114,13 +114,19 @@ def proxies(base: int, names: Sequence[str], log: Path, llm: str = "") -> Iterat
 def _made(http: httpx.Client, base: int, names: Sequence[str], llm: str) -> Proxies:
     ports, settings, addresses = Ports(base), {"STACK": "proxied"}, {}
     for number, name in enumerate([*names, *([LLM] if llm else [])], 1):
-        own, variable, form = _PLACES.get(name, ("", "FRESHET_LLM_URL", "http://{}/v1"))
         addresses[name] = at = f"127.0.0.1:{base + _OFFSET + number}"
-        upstream = f"127.0.0.1:{getattr(ports, own)}" if own else llm
+        upstream = llm
+        if name in KAFKA:
+            upstream = f"127.0.0.1:{ports.proxied(max(1, KAFKA.index(name)))}"
+        elif name in _PLACES:
+            own, variable, form = _PLACES[name]
+            upstream = f"127.0.0.1:{getattr(ports, own)}"
+            settings[variable] = form.format(at)
+        else:
+            settings["FRESHET_LLM_URL"] = f"http://{at}/v1"
         http.post("/proxies", json={"name": name, "listen": at, "upstream": upstream}).raise_for_status()
-        settings[variable] = form.format(at)
-    if "kafka" in addresses:
-        settings[KAFKA_PROXY] = addresses["kafka"]
+    if brokers := ",".join(at for name, at in addresses.items() if name in KAFKA):
+        settings["FRESHET_BROKERS"] = settings[KAFKA_PROXY] = brokers
     return Proxies(settings, http, addresses)
 
 

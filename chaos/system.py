@@ -13,6 +13,7 @@ from chaos.faults.site import Site
 from chaos.overload import paced
 from chaos.proxies import proxies
 from chaos.streams import second_gateway
+from deploy.local.copies import BROKERS, STORES
 from deploy.local.own_stack import own_stack
 from deploy.local.readiness import Tell
 from runtime.settings import Settings
@@ -23,6 +24,8 @@ CACHE_TTL = 15
 TOKENS, RATE = 40, 40.0  # of an answer, and a second: it takes long enough to be struck in the middle
 DELIVERY = 1.0  # seconds that telling an endpoint may take
 PROXIED = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cache")
+PROXIED_OF_THREE = ("kafka-1", "kafka-2", "kafka-3", "redis-state", "redis-cache")
+THREE = {BROKERS: "3", STORES: "3"}
 SETTINGS = {
     "FRESHET_GATEWAY_REPLICAS": "2",
     "FRESHET_POISON_LIMIT": "20",  # workers are killed far more often here than a record may kill them
@@ -46,16 +49,19 @@ class System:
 
 
 @contextmanager
-def system(out: Path, seed: int, tell: Tell) -> Iterator[System]:
-    """Bring it up, for as many runs as one likes."""
+def system(out: Path, seed: int, tell: Tell, *, three: bool = False) -> Iterator[System]:
+    """Bring it up, for as many runs as one likes; ``three`` brokers and stores, which share one machine."""
     base = os.environ.get("FRESHET_PORT_BASE") or PORT_BASE  # make passes on an empty one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped
     with ExitStack() as opened:
         model = int(base) + ENDPOINT
         llm = opened.enter_context(paced(model, "--rate", str(RATE), "--tokens", str(TOKENS)))
         log = out / "toxiproxy.log"
-        between = opened.enter_context(proxies(int(base), PROXIED, log, f"127.0.0.1:{model}"))
+        between = opened.enter_context(
+            proxies(int(base), PROXIED_OF_THREE if three else PROXIED, log, f"127.0.0.1:{model}")
+        )
         settings = {"FRESHET_PREFIX": f"c{int(time.time()):x}", **SETTINGS, **llm, **between.settings}
+        settings |= THREE if three else {}
         stack = opened.enter_context(own_stack("chaos", base, settings, tell))
         log = stack.state.log("second-gateway")
         second = opened.enter_context(second_gateway(stack, int(base) + SECOND, log))

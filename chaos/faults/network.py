@@ -8,7 +8,7 @@ from typing import Final
 import grpc  # type: ignore[import-untyped]
 
 from chaos.faults.site import Site
-from chaos.proxies import LLM, Proxies
+from chaos.proxies import KAFKA, LLM, Proxies
 from deploy.local import health
 
 KINDS: Final[Mapping[str, Callable[[Proxies, str], None]]] = {
@@ -51,7 +51,7 @@ def through(site: Site, target: str) -> str | None:
         return _grpc_answer(address)
     if target == LLM:
         return health.http_answer(f"http://{address}/v1/models")
-    if target == "kafka":
+    if target in KAFKA:
         return health.kafka_answer(address)
     if target == "weaviate":
         return health.http_answer(f"http://{address}/v1/.well-known/ready")

@@ -22,7 +22,7 @@ _SHORT_NAMES = {
     "LLM_MODEL": "FRESHET_LLM_MODEL",
     "LLM_API_KEY": "FRESHET_LLM_API_KEY",
 }
-KAFKA_PROXY = "FRESHET_KAFKA_PROXY"  # host:port of what stands in front of Kafka, which Kafka must tell its clients
+KAFKA_PROXY = "FRESHET_KAFKA_PROXY"  # host:port of what stands before each broker, which it must tell its clients
 # How to run the stack, not how a process behaves.
 _STACK_ONLY = ("FRESHET_PORT_BASE", "FRESHET_WORKERS", KAFKA_PROXY, BROKERS, STORES)
 # Without bytecode files an import of the encoder costs 15 s instead of 6; the other PYTHON ones belong to the shell

@@ -69,8 +69,8 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     copies = copies_from(user)
     if parts:
         copies.check(state.folder / "data")
-        if copies.brokers > 1 and user.get(KAFKA_PROXY):
-            raise StepFailed(f"{KAFKA_PROXY} is for one broker: three would all tell the same address.")
+        if (proxy := user.get(KAFKA_PROXY)) and len(proxy.split(",")) != copies.brokers:
+            raise StepFailed(f"{KAFKA_PROXY} must name a proxy for each broker, {copies.brokers} in all.")
     servers = server_programs(ports, state.folder, parts, copies, user.get(KAFKA_PROXY, "")) if parts else []
     programs = [*servers, *application_programs(ports, user)]
     base = child_environment(user)

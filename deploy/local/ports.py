@@ -70,10 +70,9 @@ class Ports:
         """The Redis that may forget."""
         return self.base + 30
 
-    @property
-    def kafka_proxied(self) -> int:
-        """Kafka's listener for what stands in front of it, where something does."""
-        return self.base + 39
+    def proxied(self, node: int) -> int:
+        """Of a broker, counted from 1: the listener for what stands in front of it, where something does."""
+        return self.base + 40 - node
 
     def broker(self, node: int) -> tuple[int, int]:
         """Of a broker, counted from 1: the port for clients and the controller's."""

@@ -86,7 +86,7 @@ def kafka_settings(ports: Ports, data: Path, node: int = 1, count: int = 1, prox
     """
     client, controller = ports.broker(node)
     voters = ((each, ports.broker(each)[1]) for each in range(1, count + 1))
-    through = f",PROXIED://127.0.0.1:{ports.kafka_proxied}" if proxy else ""
+    through = f",PROXIED://127.0.0.1:{ports.proxied(node)}" if proxy else ""
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": node,
@@ -134,7 +134,7 @@ def kafka(ports: Ports, state: Path, parts: Parts, node: int = 1, count: int = 1
             "kafka.Kafka",
             str(folder / "server.properties"),
         ),
-        ports={"client": client, "controller": controller} | ({"proxied": ports.kafka_proxied} if proxy else {}),
+        ports={"client": client, "controller": controller} | ({"proxied": ports.proxied(node)} if proxy else {}),
         bare=True,
     )
 
@@ -255,9 +255,13 @@ def redis(name: str, port: int, state: Path, parts: Parts) -> Program:
 def server_programs(
     ports: Ports, state: Path, parts: Parts, copies: Copies = _ONE, kafka_proxy: str = ""
 ) -> list[Program]:
-    """All servers, their settings written."""
+    """All servers, their settings written; of proxies there is one for each broker, or none."""
+    proxies = kafka_proxy.split(",") if kafka_proxy else [""] * copies.brokers
     return [
-        *(kafka(ports, state, parts, node, copies.brokers, kafka_proxy) for node in range(1, copies.brokers + 1)),
+        *(
+            kafka(ports, state, parts, node, copies.brokers, proxy)
+            for node, proxy in zip(range(1, copies.brokers + 1), proxies, strict=True)
+        ),
         *(weaviate(ports, state, parts, node, copies.stores) for node in range(1, copies.stores + 1)),
         redis("redis-state", ports.redis_state, state, parts),
         redis("redis-cache", ports.redis_cache, state, parts),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import parts
+from deploy.local.copies import Copies
 from deploy.local.fetch_jars import coordinates
 from deploy.local.parts import Parts
 from deploy.local.plan import make_plan
@@ -35,6 +36,19 @@ def test_kafka_tells_its_proxy_to_those_who_come_through_it(tmp_path: Path) -> N
     assert settings["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9021,PROXIED://127.0.0.1:9091"
     assert settings["listeners"].endswith(",PROXIED://127.0.0.1:9039")
     assert "proxied" in server_programs(Ports(9000), tmp_path, FAKE_PARTS, kafka_proxy="127.0.0.1:9091")[0].ports
+
+
+def test_each_of_three_brokers_tells_its_own_proxy(tmp_path: Path) -> None:
+    """One address for all would lead every client to one of them."""
+    addresses = [f"127.0.0.1:{9091 + n}" for n in range(3)]
+    programs = server_programs(Ports(9000), tmp_path, FAKE_PARTS, Copies(3, 1), ",".join(addresses))
+    brokers = [program for program in programs if "proxied" in program.ports]
+    assert len({program.ports["proxied"] for program in brokers}) == 3
+    for program, address in zip(brokers, addresses, strict=True):
+        text = Path(program.command[-1]).read_text()
+        assert f",PROXIED://{address}\n" in text
+    with pytest.raises(ValueError, match="zip"):
+        server_programs(Ports(9000), tmp_path, FAKE_PARTS, Copies(3, 1), addresses[0])
 
 
 def test_redis_roles_differ(tmp_path: Path) -> None:
