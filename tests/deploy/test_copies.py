@@ -108,3 +108,10 @@ def test_data_of_another_number_are_left_alone(
     (tmp_path / "data" / had).mkdir(parents=True)
     with pytest.raises(StepFailed, match=r"--brokers, --stores.*--state.*make clean"):
         make_plan(State(tmp_path), asked)
+
+
+def test_each_broker_has_its_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One proxy for three brokers is refused: all would tell its address."""
+    monkeypatch.setattr("deploy.local.plan.locate", lambda *_: FAKE_PARTS)
+    with pytest.raises(StepFailed, match="a proxy for each broker, 3 in all"):
+        make_plan(State(tmp_path), {**THREE, "FRESHET_KAFKA_PROXY": "127.0.0.1:9091"})
