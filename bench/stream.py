@@ -9,9 +9,6 @@ import asyncio
 import itertools
 import multiprocessing
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -29,6 +26,7 @@ from bench.askers import new_questions
 from bench.cpu import Cpu
 from bench.installation import PORT_BASE, Installation, installation
 from bench.library import settings_option
+from bench.paced import paced
 from bench.streams import Streams, Way, follow, percentile
 from connectors.models.prompt import prompt
 from deploy.local.cache import cache_folder
@@ -58,7 +56,11 @@ def run(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     base = int(os.environ.get("FRESHET_PORT_BASE", PORT_BASE))
     with ExitStack() as stack:
-        endpoint = _vllm(options.model, base + 95) if options.model else _paced(base + 95, options.tokens)
+        endpoint = (
+            _vllm(options.model, base + 95)
+            if options.model
+            else paced(base + 95, "--tokens", str(options.tokens), "--rate", str(RATE))
+        )
         llm = stack.enter_context(endpoint)
         limits = {
             "FRESHET_LLM_MAX_TOKENS": str(options.tokens),
@@ -91,30 +93,6 @@ def run(arguments: Sequence[str]) -> None:
 async def _publish(freshet: Installation) -> None:
     documents: dict[str, bytes | None] = {d.id: d.text.encode() for d in corpus.documents(limit=DOCUMENTS)}
     await freshet.wait(await asyncio.to_thread(freshet.publish, documents))
-
-
-@contextmanager
-def _paced(port: int, tokens: int) -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "chaos.paced", "--port", str(port), "--tokens", str(tokens), "--rate", str(RATE)]
-    child = subprocess.Popen(command, cwd=ROOT)
-    try:
-        _wait(f"http://127.0.0.1:{port}/control")
-        yield {"FRESHET_LLM_URL": f"http://127.0.0.1:{port}/v1", "FRESHET_LLM_MODEL": "paced"}
-    finally:
-        child.terminate()
-        child.wait()
-
-
-def _wait(address: str) -> None:
-    until = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(address, timeout=1).raise_for_status()
-            return
-        except httpx.HTTPError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from bench.paced import paced
 from chaos.jobs import Client, Job
-from chaos.overload import paced
 from chaos.pages import Editor, questions_of, repository_pages
 from chaos.proxies import Proxies, proxies
 from chaos.rungs import QUOTING, Phase, Run, Violation, judge

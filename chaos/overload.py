@@ -14,12 +14,10 @@ import json
 import multiprocessing
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -35,9 +33,9 @@ from rich.table import Table
 
 from bench.cpu import Cpu
 from bench.http_client import Connection
+from bench.paced import paced
 from bench.paces import closed, opened
 from chaos.pages import Editor, questions_of, repository_pages
-from chaos.workers import end
 from deploy.local.own_stack import OwnStack, own_stack
 from deploy.local.programs import ROOT
 
@@ -136,25 +134,6 @@ def run(arguments: Sequence[str]) -> int:
     broken = judge(found)
     _report(found, broken, options.out)
     return 1 if broken else 0
-
-
-@contextmanager
-def paced(port: int, *options: str) -> Iterator[Mapping[str, str]]:
-    """A paced endpoint in a process of its own; gives the settings that answers come from it by."""
-    child = subprocess.Popen([sys.executable, "-m", "chaos.paced", "--port", str(port), *options], cwd=ROOT)
-    try:
-        until = time.monotonic() + 20
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/control", timeout=1).raise_for_status()
-                break
-            except httpx.HTTPError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.05)
-        yield {"FRESHET_LLM_URL": f"http://127.0.0.1:{port}/v1", "FRESHET_LLM_MODEL": "paced"}
-    finally:
-        end(child, 5)
 
 
 def _drive(stack: OwnStack, options: argparse.Namespace) -> Overload:

@@ -25,7 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from chaos.overload import paced
+from bench.paced import paced
 from chaos.workers import end
 from deploy.local.own_stack import OwnStack, own_stack, process_environment
 from deploy.local.programs import ROOT

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.paced import paced
 from chaos.faults.site import Site
-from chaos.overload import paced
 from chaos.proxies import proxies
 from chaos.streams import second_gateway
 from deploy.local.copies import BROKERS, STORES

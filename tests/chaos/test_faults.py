@@ -12,13 +12,13 @@ import pytest
 import redis
 from confluent_kafka import KafkaException
 
+from bench.paced import paced
 from chaos.faults import FAULTS, Fault, Site
 from chaos.faults.clock import ahead
 from chaos.faults.network import KINDS, Link, through
 from chaos.faults.servers import client
 from chaos.faults.site import NotBack
 from chaos.faults.store import shards
-from chaos.overload import paced
 from chaos.proxies import proxies
 from cli.topics import plans_of
 from deploy.local import stack

@@ -1,4 +1,4 @@
-"""A chat endpoint that keeps time and fails when it is told to: `python -m chaos.paced --port 8100 --rate 50`.
+"""A chat endpoint that keeps time and fails when it is told to: `python -m bench.paced --port 8100 --rate 50`.
 
 It speaks the part of OpenAI's interface that answers use (streaming or whole, and the list of models) and writes
 numbered words, so that a reader can tell what is missing or came twice.  `POST /control` changes a :class:`Pace` while
@@ -9,13 +9,19 @@ endpoint is not what a measurement measures.
 import argparse
 import asyncio
 import random
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
+import httpx
 import msgspec
 import uvloop
+
+from deploy.local.programs import ROOT
 
 Mode: TypeAlias = Literal["well", "busy", "error", "cut", "stall", "silence", "slow"]
 MODEL = "paced"
@@ -220,9 +226,34 @@ def _length(head: bytes) -> int:
     return 0
 
 
+@contextmanager
+def paced(port: int, *options: str) -> Iterator[dict[str, str]]:
+    """An endpoint in a process of its own; gives the settings by which answers come from it."""
+    command = [sys.executable, "-m", "bench.paced", "--port", str(port), *options]
+    with subprocess.Popen(command, cwd=ROOT) as child:
+        try:
+            answering(f"http://127.0.0.1:{port}/control")
+            yield {"FRESHET_LLM_URL": f"http://127.0.0.1:{port}/v1", "FRESHET_LLM_MODEL": MODEL}
+        finally:
+            child.kill()  # it holds nothing, and its open streams are not waited for
+
+
+def answering(address: str) -> None:
+    """Wait until something answers there, for at most 20 s."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            httpx.get(address, timeout=1).raise_for_status()
+            return
+        except httpx.HTTPError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until killed."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.paced", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.paced", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second of one stream (default 50)")
     parser.add_argument("--tokens", type=int, default=100, help="tokens of an answer (default 100)")

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from chaos.paced import MODEL, Endpoint, Pace
+from bench.paced import MODEL, Endpoint, Pace
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What?"}]
 
@@ -28,23 +28,23 @@ def client(url: str) -> openai.AsyncOpenAI:
 
 
 async def streamed(url: str) -> tuple[str, float]:
-    """The text of one answer, and the seconds from its first token to its last."""
+    """The text of one answer, and the seconds from the question to its last token."""
     async with client(url) as openai_:
+        began = time.monotonic()
         chunks = await openai_.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
-        text, times = "", []
+        text = ""
         async for chunk in chunks:
             if chunk.choices and chunk.choices[0].delta.content:
                 text += chunk.choices[0].delta.content
-                times.append(time.monotonic())
-    return text, times[-1] - times[0]
+    return text, time.monotonic() - began
 
 
 async def test_streams_numbered_words_at_its_rate(endpoint: tuple[Endpoint, str]) -> None:
-    """20 tokens at 200 a second take 95 ms, and all of them are there in order."""
+    """20 tokens at 200 a second take 95 ms or more, and all of them are there in order."""
     _, url = endpoint
     text, took = await streamed(url)
     assert text.replace("[1]", "").split() == [f"w{n}" for n in range(20)]
-    assert 0.06 <= took < 0.5  # whoever reads late sees less of it
+    assert took >= 0.095
 
 
 async def test_answers_whole_and_lists_its_model(endpoint: tuple[Endpoint, str]) -> None:
