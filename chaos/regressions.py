@@ -21,4 +21,10 @@ REGRESSIONS = (
         faults=("clock-ahead:gateway",),
         broke="a question stamped an hour ahead ended every later search of its partition: 404 for later jobs",
     ),
+    Regression(
+        "clock-ahead-signs-ahead",
+        seed=8,
+        faults=("clock-ahead:notify",),
+        broke="webhooks were signed an hour ahead, which receivers refuse, and their next tries planned an hour later",
+    ),
 )

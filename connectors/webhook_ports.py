@@ -132,6 +132,9 @@ class WebhookStore(Protocol):
     async def enqueue(self, ref: EndpointRef, delivery: Delivery, body: bytes) -> Enqueued:
         """Let a delivery wait for its ``next_at``, unless it is known; ``full``: too many wait for the endpoint."""
 
+    async def now(self) -> int:
+        """Time of day by the store, ms since 1970: who delivers has no other, so no jump of a clock matters."""
+
     async def due(self, now: int, limit: int) -> list[EndpointRef]:
         """Endpoints for which something is due, the longest unvisited first."""
 

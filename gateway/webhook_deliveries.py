@@ -14,7 +14,6 @@ from gateway.documents import json_response
 from gateway.openapi import Doc, Parameter
 from gateway.problems import Problem, invalid
 from gateway.webhook_payloads import DeliveryPage, DeliveryView, delivery_view
-from runtime.clock import millis
 from topics.webhooks import message_body, message_id
 
 MAX_PAGE = 100
@@ -82,7 +81,7 @@ def make_delivery_routes(endpoints: Endpoints) -> list[HTTPRouteHandler]:
         ref = endpoints.ref(request, webhook_id)
         check_parameters(request)
         endpoint = await endpoints.find_enabled(ref)
-        now = millis()
+        now = await endpoints.store.now()
         ping = Delivery(id=message_id(endpoint.id, random.token_hex(16)), type="ping", created=now, next_at=now)
         if await endpoints.store.enqueue(ref, ping, message_body("ping", now, {"webhook": endpoint.id})) == "full":
             raise Problem("conflict", "too many deliveries wait for this webhook already")
@@ -144,7 +143,8 @@ def make_delivery_routes(endpoints: Endpoints) -> list[HTTPRouteHandler]:
         ref = endpoints.ref(request, webhook_id)
         check_parameters(request)
         await endpoints.find_enabled(ref)
-        return json_response(delivery_view(_known(await endpoints.store.again(ref, delivery_id[:80], millis()))), 202)
+        now = await endpoints.store.now()
+        return json_response(delivery_view(_known(await endpoints.store.again(ref, delivery_id[:80], now))), 202)
 
     return [ping_webhook, list_deliveries, get_delivery, redeliver]
 

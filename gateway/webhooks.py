@@ -28,7 +28,6 @@ from gateway.webhook_payloads import (
     endpoint_errors,
     view_of,
 )
-from runtime.clock import millis
 from runtime.settings import Settings
 
 MAX_ENDPOINTS = 50  # of a tenant
@@ -45,7 +44,7 @@ def make_webhook_routes(settings: Settings, store: WebhookStore, callers: Caller
 
     async def shown(endpoint: Endpoint, *, secret: bool = False) -> EndpointView:
         derived = secret_of(await store.key(), endpoint.id, endpoint.salts[0].salt) if secret else None
-        view = view_of(endpoint, millis(), derived)
+        view = view_of(endpoint, await store.now(), derived)
         view.waiting, view.dropped = await store.backlog(EndpointRef(endpoint.tenant, endpoint.id))
         return view
 
@@ -82,7 +81,7 @@ def make_webhook_routes(settings: Settings, store: WebhookStore, callers: Caller
             url=body.url,
             events=list(dict.fromkeys(body.events)),
             description=body.description,
-            created=millis(),
+            created=await store.now(),
             salts=[_salt()],
         )
         await store.put(endpoint)
@@ -184,7 +183,7 @@ def make_webhook_routes(settings: Settings, store: WebhookStore, callers: Caller
         body: RotationBody = await body_of(request, RotationBody)
         if body.overlap is not None and not 0 <= body.overlap <= MAX_ROTATION:
             raise invalid(f"0 to {MAX_ROTATION} seconds", pointer="/overlap")
-        fresh, now = _salt(), millis()
+        fresh, now = _salt(), await store.now()
         until = now + (rotation if body.overlap is None else body.overlap) * 1000
 
         def rotated(before: Endpoint) -> Endpoint:

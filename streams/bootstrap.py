@@ -309,9 +309,9 @@ async def _notify(settings: Settings, _: Publish) -> Stage:
     from streams.webhooks.courier import Courier
     from streams.webhooks.notify import Notify
 
-    store, sender, clock = build.webhook_store(settings), build.webhook_sender(settings), SystemClock()
-    courier = Courier(settings.webhook, store, sender, clock)
-    stage = Notify(store, clock, courier.wake)
+    store, sender = build.webhook_store(settings), build.webhook_sender(settings)
+    courier = Courier(settings.webhook, store, sender)
+    stage = Notify(store, courier.wake)
     return Stage(
         name="notify",
         reads=BY_NAME["notify"].reads,

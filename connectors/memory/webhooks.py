@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from connectors.webhook_ports import Claim, Delivery, Endpoint, EndpointRef, Enqueued, Receipt, State
+from runtime.clock import Clock, SystemClock, millis
 
 
 @dataclass
@@ -26,8 +27,9 @@ class _Shelf:
 class MemoryWebhooks:
     """:class:`connectors.webhook_ports.WebhookStore`."""
 
-    def __init__(self, max_waiting: int = 10_000, log_entries: int = 1000) -> None:
+    def __init__(self, max_waiting: int = 10_000, log_entries: int = 1000, clock: Clock | None = None) -> None:
         self._max_waiting, self._log_entries = max_waiting, log_entries
+        self._clock = clock or SystemClock()
         self._endpoints: dict[EndpointRef, Endpoint] = {}
         self._shelves: dict[EndpointRef, _Shelf] = {}
         self._ready: dict[EndpointRef, int] = {}
@@ -41,6 +43,9 @@ class MemoryWebhooks:
 
     async def key(self) -> bytes:
         return self._secret
+
+    async def now(self) -> int:
+        return millis(self._clock.now())
 
     async def endpoints(self, tenant: str) -> list[Endpoint]:
         found = [each for ref, each in self._endpoints.items() if ref.tenant == tenant]

@@ -100,6 +100,10 @@ class RedisWebhooks:
         outcome: Enqueued = msgspec.convert(found.decode(), Enqueued)  # a Literal
         return outcome
 
+    async def now(self) -> int:
+        [(seconds, micros)] = await self._ask("read the time", lambda pipe: pipe.time())
+        return int(seconds) * 1000 + int(micros) // 1000
+
     async def due(self, now: int, limit: int) -> list[EndpointRef]:
         ready = self._key("ready")
         [found] = await self._ask("look for what is due", lambda p: p.zrangebyscore(ready, "-inf", now, 0, limit))

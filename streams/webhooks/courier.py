@@ -26,13 +26,12 @@ from connectors.webhook_ports import (
     secret_of,
 )
 from runtime import metrics
-from runtime.clock import Clock, millis
 from runtime.logs import logger
 from runtime.retry import Backoff
 from runtime.settings import Webhook
 
 LOOK_SECONDS = 0.25  # between looks for what has come due
-CLAIM_MARGIN = 30.0  # seconds beyond the longest try: for clocks of workers that differ, and a store that is slow
+CLAIM_MARGIN = 30.0  # seconds beyond the longest try: for a store that is slow
 STOP_SECONDS = 5.0  # for tries under way when the worker stops; what does not end is made again
 VISITS = 128  # endpoints in one look
 JITTER = (0.8, 1.2)
@@ -43,8 +42,8 @@ log = logger(__name__)
 class Courier:
     """Runs beside the notify stage."""
 
-    def __init__(self, settings: Webhook, store: WebhookStore, sender: WebhookSender, clock: Clock) -> None:
-        self._settings, self._store, self._sender, self._clock = settings, store, sender, clock
+    def __init__(self, settings: Webhook, store: WebhookStore, sender: WebhookSender) -> None:
+        self._settings, self._store, self._sender = settings, store, sender
         self._news = asyncio.Event()
         self._under_way: Counter[EndpointRef] = Counter()
         self._tries: set[asyncio.Task[None]] = set()
@@ -80,15 +79,15 @@ class Courier:
 
     async def look(self) -> int:
         """Begin what is due and has a place; how many tries were begun."""
-        began = 0
-        for ref in await self._store.due(self._now(), VISITS):
+        began, now = 0, await self._store.now()
+        for ref in await self._store.due(now, VISITS):
             if not (places := self._settings.in_flight - len(self._tries)):
                 break
             own = 1 if ref in self._silent else self._settings.per_endpoint
-            began += await self._visit(ref, min(places, own - self._under_way[ref]))
+            began += await self._visit(ref, now, min(places, own - self._under_way[ref]))
         return began
 
-    async def _visit(self, ref: EndpointRef, places: int) -> int:
+    async def _visit(self, ref: EndpointRef, now: int, places: int) -> int:
         endpoint = await self._store.endpoint(ref)
         if endpoint is None:
             await self._store.remove(ref)
@@ -96,13 +95,12 @@ class Courier:
         if endpoint.disabled is not None:
             await self._store.rest(ref)
             return 0
-        now = self._now()
         until = now + int((self._settings.timeout + CLAIM_MARGIN) * 1000)
         claims = await self._store.claim(ref, now, until, max(0, places))
         key = await self._store.key() if claims else b""
         secrets = [secret_of(key, endpoint.id, salt) for salt in endpoint.live_salts(now)]
         for claim in claims:
-            task = asyncio.create_task(self._deliver(ref, endpoint.url, secrets, claim))
+            task = asyncio.create_task(self._deliver(ref, endpoint.url, secrets, claim, now))
             self._tries.add(task)
             self._under_way[ref] += 1
             task.add_done_callback(lambda task: self._ended(ref, task))
@@ -115,8 +113,8 @@ class Courier:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a delivery failed for a reason of ours; it is made again when its claim is over", exc_info=error)
 
-    async def _deliver(self, ref: EndpointRef, url: str, secrets: Sequence[str], claim: Claim) -> None:
-        began, at = time.monotonic(), self._now()
+    async def _deliver(self, ref: EndpointRef, url: str, secrets: Sequence[str], claim: Claim, at: int) -> None:
+        began = time.monotonic()
         receipt = await self._sender.send(url, claim.delivery.id, at // 1000, claim.body, secrets)
         took = time.monotonic() - began
         (self._silent.discard if receipt.status else self._silent.add)(ref)
@@ -148,9 +146,6 @@ class Courier:
             _, left = await asyncio.wait(self._tries, timeout=STOP_SECONDS)
             for task in left:
                 task.cancel()
-
-    def _now(self) -> int:
-        return millis(self._clock.now())
 
 
 def settled(settings: Webhook, delivery: Delivery, receipt: Receipt, at: int, ms: int) -> Delivery:

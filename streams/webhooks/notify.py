@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from connectors.webhook_ports import Delivery, Endpoint, EndpointRef, WebhookStore
 from runtime import metrics
-from runtime.clock import Clock, millis
 from streams.outcome import Drop, Emit, Outcome, Output, Record, Refuse, RefusedStatus
 from topics.codec import DecodeError, decode_one
 from topics.webhooks import EVERY_ENDPOINT, Notification, message_body, message_id
@@ -18,8 +17,8 @@ from topics.webhooks import EVERY_ENDPOINT, Notification, message_body, message_
 class Notify:
     """The stage.  ``wake`` is called when there is something new to deliver."""
 
-    def __init__(self, store: WebhookStore, clock: Clock, wake: Callable[[], None]) -> None:
-        self._store, self._clock, self._wake = store, clock, wake
+    def __init__(self, store: WebhookStore, wake: Callable[[], None]) -> None:
+        self._store, self._wake = store, wake
 
     async def step(self, record: Record) -> Outcome:
         """One notification."""
@@ -50,7 +49,7 @@ class Notify:
         if endpoint.disabled is not None:
             metrics.webhooks_dropped.labels("disabled").inc()
             return False
-        now = millis(self._clock.now())
+        now = await self._store.now()
         delivery = Delivery(
             id=message_id(endpoint.id, notification.id), type=notification.type, created=now, next_at=now
         )

@@ -1,5 +1,7 @@
 """What every store of webhooks must do."""
 
+import time
+
 from msgspec.structs import replace
 
 from connectors.webhook_ports import Delivery, Endpoint, EndpointRef, Salt, Try, WebhookStore, secret_of
@@ -37,6 +39,12 @@ class WebhookContract:
         assert await store.endpoint(REF) == ONE
         assert await store.endpoint(EndpointRef("other", "we_2")) is None
         assert await store.endpoints("nobody") == []
+
+    async def test_it_tells_the_time(self, store: WebhookStore) -> None:
+        """In milliseconds since 1970, and it goes on."""
+        told = await store.now()
+        assert abs(told / 1000 - time.time()) < 60
+        assert await store.now() >= told
 
     async def test_a_change_loses_no_other_one(self, store: WebhookStore) -> None:
         """What is put in place of something that has changed meanwhile, or is gone, is not taken."""

@@ -1,6 +1,7 @@
 """Deliveries are made when they are due, tried again, and hold up nobody else."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,9 +13,13 @@ from connectors.memory.webhooks import MemorySender, MemoryWebhooks
 from connectors.webhook_ports import Delivery, Endpoint, EndpointRef, Receipt, Salt, Try, secret_of
 from runtime.clock import ManualClock, millis
 from runtime.settings import Settings, Webhook
+from streams.outcome import Record
 from streams.webhooks import courier as module
 from streams.webhooks.courier import GONE, Courier, settled
+from streams.webhooks.notify import Notify
 from tests.streams.memory_stream import DEADLINE
+from topics.codec import encode, schema_header
+from topics.webhooks import Notification
 
 OK = Receipt("delivered", 200)
 SALTS = [Salt(salt="new"), Salt(salt="old", until=10**15), Salt(salt="over", until=5)]
@@ -28,8 +33,8 @@ def settings(**environment: str) -> Webhook:
 
 
 @pytest.fixture
-async def store() -> MemoryWebhooks:
-    found = MemoryWebhooks()
+async def store(clock: ManualClock) -> MemoryWebhooks:
+    found = MemoryWebhooks(clock=clock)
     for endpoint in (ONE, SLOW):
         await found.put(endpoint)
     return found
@@ -70,7 +75,7 @@ async def until(store: MemoryWebhooks, ref: EndpointRef, count: int, state: str 
 async def test_a_delivery_is_made(store: MemoryWebhooks, clock: ManualClock) -> None:
     """It is sent with its id and body, signed by each secret in force, and noted with what came back."""
     sender = MemorySender()
-    courier = Courier(settings(), store, sender, clock)
+    courier = Courier(settings(), store, sender)
     await enqueue(store, clock, "msg_a")
     async with running(courier):
         await until(store, REF, 1)
@@ -84,7 +89,7 @@ async def test_a_delivery_is_made(store: MemoryWebhooks, clock: ManualClock) -> 
 async def test_it_is_tried_by_the_schedule(store: MemoryWebhooks, clock: ManualClock) -> None:
     """After each failure later, with the same id and body; then it is given up, and by hand begun anew."""
     sender = MemorySender(lambda url, id_: Receipt("5xx", 500))
-    courier = Courier(settings(RETRIES="5,300"), store, sender, clock)
+    courier = Courier(settings(RETRIES="5,300"), store, sender)
     await enqueue(store, clock, "msg_a")
     for least, most in ((4, 6), (240, 360)):
         await one_look(courier)
@@ -114,6 +119,24 @@ async def one_look(courier: Courier) -> None:
             await asyncio.sleep(0)
 
 
+async def test_a_jump_of_a_worker_s_clock_moves_nothing(
+    store: MemoryWebhooks, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signatures and next tries are by the store's time: a receiver refuses what is signed an hour ahead."""
+    monkeypatch.setattr(time, "time", lambda: clock.now() + 3600)
+    sender = MemorySender(lambda *_: Receipt("error", 500, error="no"))
+    told = Notification(id="job", tenant="acme", type="answer", endpoint="we_1", at=1, data={})
+    await Notify(store, lambda: None).step(Record("t", 0, 0, b"job", encode(told), schema_header(told), 1))
+    async with running(Courier(settings(RETRIES="5"), store, sender)):
+        async with asyncio.timeout(DEADLINE):
+            while not (await store.deliveries(REF, 9))[0].failures:
+                await asyncio.sleep(0.005)
+    [waiting] = await store.deliveries(REF, 9)
+    assert waiting.created == millis(clock.now())
+    assert [at for _, _, at, _, _ in sender.sent] == [int(clock.now())]
+    assert 4 <= (waiting.next_at or 0) / 1000 - clock.now() <= 7
+
+
 async def test_a_slow_endpoint_holds_up_nobody(store: MemoryWebhooks, clock: ManualClock) -> None:
     """An endpoint that hangs takes its own few places; 200 deliveries to another pass meanwhile."""
     hang = asyncio.Event()
@@ -133,7 +156,7 @@ async def test_a_slow_endpoint_holds_up_nobody(store: MemoryWebhooks, clock: Man
     await enqueue(store, clock, *(f"slow{n}" for n in range(300)), ref=SLOW_REF)
     await clock.sleep(1)
     await enqueue(store, clock, *(f"quick{n}" for n in range(200)))
-    courier = Courier(settings(IN_FLIGHT="16", PER_ENDPOINT="4"), store, sender, clock)
+    courier = Courier(settings(IN_FLIGHT="16", PER_ENDPOINT="4"), store, sender)
     async with running(courier):
         await until(store, REF, 200)
         assert sender.most == 4
@@ -146,7 +169,7 @@ async def test_a_slow_endpoint_holds_up_nobody(store: MemoryWebhooks, clock: Man
 async def test_who_does_not_answer_gets_one_place(store: MemoryWebhooks, clock: ManualClock) -> None:
     """So that dead endpoints do not fill all places with waiting; one that answers again gets its places back."""
     sender = MemorySender(lambda url, id_: Receipt("timeout"))
-    courier = Courier(settings(PER_ENDPOINT="4"), store, sender, clock)
+    courier = Courier(settings(PER_ENDPOINT="4"), store, sender)
     await enqueue(store, clock, *(f"msg_{n:02}" for n in range(20)))
     for expected in (4, 5, 6):
         await one_look(courier)
@@ -160,7 +183,7 @@ async def test_who_does_not_answer_gets_one_place(store: MemoryWebhooks, clock: 
 async def test_gone_is_gone(store: MemoryWebhooks, clock: ManualClock) -> None:
     """410 disables the endpoint: what waits is not sent until it is enabled again, and then with the same ids."""
     sender = MemorySender(lambda url, id_: Receipt("gone", 410))
-    courier = Courier(settings(PER_ENDPOINT="1"), store, sender, clock)
+    courier = Courier(settings(PER_ENDPOINT="1"), store, sender)
     await enqueue(store, clock, "msg_a", "msg_b")
     await one_look(courier)
     assert [each[1] for each in sender.sent] == ["msg_a"]
@@ -182,7 +205,7 @@ async def test_what_waits_for_a_removed_endpoint_is_forgotten(store: MemoryWebho
     sender = MemorySender()
     await store.remove(REF)
     await enqueue(store, clock, "msg_a")
-    await one_look(Courier(settings(), store, sender, clock))
+    await one_look(Courier(settings(), store, sender))
     assert sender.sent == [] and await store.deliveries(REF, 9) == [] and await store.due(10**15, 9) == []
 
 
@@ -196,14 +219,14 @@ async def test_a_dead_courier_loses_nothing(store: MemoryWebhooks, clock: Manual
             return OK
 
     sender = Dying()
-    first = Courier(settings(), store, sender, clock)
+    first = Courier(settings(), store, sender)
     await enqueue(store, clock, "msg_a")
     await first.look()
     async with asyncio.timeout(DEADLINE):
         while not sender.sent:
             await asyncio.sleep(0)
     other = MemorySender()
-    second = Courier(settings(), store, other, clock)
+    second = Courier(settings(), store, other)
     await one_look(second)
     assert other.sent == [], "it is claimed"
     await clock.sleep(settings().timeout + module.CLAIM_MARGIN)
@@ -234,11 +257,11 @@ async def test_a_store_that_is_away_is_waited_for(store: MemoryWebhooks, clock: 
 
         settled_once = False
 
-    flaky = Flaky()
+    flaky = Flaky(clock=clock)
     await flaky.put(ONE)
     await enqueue(flaky, clock, "msg_a")
     sender = MemorySender()
-    async with running(Courier(settings(), flaky, sender, clock)):
+    async with running(Courier(settings(), flaky, sender)):
         async with asyncio.timeout(DEADLINE):
             while not flaky.settled_once:
                 await asyncio.sleep(0.005)
@@ -257,7 +280,7 @@ async def test_a_stop_lets_tries_end(store: MemoryWebhooks, clock: ManualClock) 
             await answer.wait()
             return OK
 
-    courier = Courier(settings(), store, Waiting(), clock)
+    courier = Courier(settings(), store, Waiting())
     await enqueue(store, clock, "msg_a")
     task = asyncio.create_task(courier.run())
     async with asyncio.timeout(DEADLINE):

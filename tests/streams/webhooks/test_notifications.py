@@ -82,7 +82,7 @@ async def test_from_the_hop_to_the_delivery(final: str) -> None:
         written.append(Teller(stranger, "generate", ManualClock()).error("cancelled", "as was asked"))
     records = [as_record(output, number) for number, output in enumerate(written)]
     deliver = Deliver(MemoryJobs(), [JobWebhooks(4, 10_000)])
-    store = MemoryWebhooks()
+    store = MemoryWebhooks(clock=ManualClock())
     await store.put(
         Endpoint(
             id="we_1",
@@ -93,7 +93,7 @@ async def test_from_the_hop_to_the_delivery(final: str) -> None:
             salts=[Salt(salt="a")],
         )
     )
-    notify = Notify(store, ManualClock(), lambda: None)
+    notify = Notify(store, lambda: None)
     for _ in range(2):  # as after a crash before the acknowledgement
         for outcome in await deliver.step(records):
             assert isinstance(outcome, Emit)

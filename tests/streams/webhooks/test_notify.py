@@ -31,7 +31,7 @@ def record(endpoint: str = "*", type_: EventName = "answer", tenant: str = "acme
 
 @pytest.fixture
 async def store() -> MemoryWebhooks:
-    found = MemoryWebhooks(max_waiting=2)
+    found = MemoryWebhooks(max_waiting=2, clock=ManualClock())
     for endpoint in (ONE, TWO, ELSEWHERE):
         await found.put(endpoint)
     return found
@@ -44,7 +44,7 @@ def woken() -> list[int]:
 
 @pytest.fixture
 def notify(store: MemoryWebhooks, woken: list[int]) -> Notify:
-    return Notify(store, ManualClock(), lambda: woken.append(1))
+    return Notify(store, lambda: woken.append(1))
 
 
 async def waiting(store: MemoryWebhooks, endpoint: Endpoint = ONE) -> list[str]:
