@@ -27,4 +27,10 @@ REGRESSIONS = (
         faults=("clock-ahead:notify",),
         broke="webhooks were signed an hour ahead, which receivers refuse, and their next tries planned an hour later",
     ),
+    Regression(
+        "outage-taken-for-pace",
+        seed=7,
+        faults=("kill-9:retrieve", "restart:kafka"),
+        broke="the door took seconds without a worker for the pace of answers, and refused questions for long afterwards",
+    ),
 )

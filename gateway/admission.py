@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 from gateway.problems import Problem
@@ -24,6 +25,7 @@ from topics.queries import FINAL, EventType, Mode
 TRANSIT: Final = 0.1  # seconds that a question may be on its way to a worker: longer is a queue
 REMEMBERED: Final = 128  # answers that the pace is measured over: few enough to follow a change within seconds
 FEWEST: Final = 8  # answers before a pace is believed
+STALL: Final = 1.0  # seconds between two answers that may be pace, or as long as two answers take: no worker was there
 HELD: Final = 10.0  # seconds for which a pace holds when nobody waits any more: all may be worked on, and slowly
 MARGIN: Final = 2.0  # times what is to be expected must fit into a question's time: the pace may halve meanwhile
 SOONEST, LATEST = 1.0, 60.0  # seconds that a client is asked to wait before it comes again
@@ -47,6 +49,8 @@ class Pace:
 
     open: set[Permit] = field(default_factory=set)
     _waiting: dict[Permit, float] = field(default_factory=dict)  # since when, longest first
+    _taken: dict[Permit, float] = field(default_factory=dict)  # since when a worker has it
+    _took: deque[float] = field(default_factory=lambda: deque(maxlen=FEWEST))  # from there to the answer
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # on the clock of queueing time
     _clock: float = 0.0
     _read: float = 0.0
@@ -61,18 +65,35 @@ class Pace:
     def turn(self, permit: Permit, now: float, *, waits: bool) -> None:
         """A worker has taken it, or it waits for the next stage."""
         self._advance(now)
-        if not waits:
-            self._waiting.pop(permit, None)
-        elif permit in self.open:
+        if permit not in self.open:
+            return
+        if waits:
+            self._taken.pop(permit, None)
             self._waiting.setdefault(permit, now)
+        else:
+            self._waiting.pop(permit, None)
+            self._taken.setdefault(permit, now)
 
     def end(self, permit: Permit, now: float, *, answered: bool) -> None:
         """It is over; one that was given up says nothing of the pace."""
         queued = self._advance(now)
         self.open.discard(permit)
         self._waiting.pop(permit, None)
+        taken = self._taken.pop(permit, None)
+        if answered and taken is not None:
+            self._took.append(now - taken)
         if answered and queued:
+            self._forget_stall()
             self._ends.append(self._clock)
+
+    def _forget_stall(self) -> None:
+        """With a queue and a worker something is answered at least as often as one answer takes; else there was none.
+
+        Counted as pace it would shut the door on the first question that waits a little, long after a worker is back.
+        """
+        if self._ends and self._took:
+            longest = max(STALL, 2 * median(self._took))
+            self._clock = min(self._clock, self._ends[-1] + longest)
 
     def oldest(self, now: float) -> float:
         """Seconds that the oldest has waited for a worker."""

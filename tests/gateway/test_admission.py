@@ -117,6 +117,22 @@ def test_nobody_is_refused_for_a_pace_of_long_ago() -> None:
         door.ask(1.0)  # all in the same instant, of which none has waited yet
 
 
+def test_an_outage_is_no_pace() -> None:
+    """Few ask, and the worker is away for 5 s again and again: once it is back, those who wait a moment come in."""
+    door = Door()
+    for _ in range(4):
+        permits = [door.ask(10) for _ in range(3)]
+        door.now += 5
+        door.work(iter(permits), 3, 0.05)
+        for _ in range(8):  # nobody waits, so nothing is learnt
+            door.work(iter([door.ask(10)]), 1, 0.05)
+            door.now += 0.25
+    permits = [door.ask(10) for _ in range(4)]
+    door.now += 0.2
+    permits += [door.ask(10) for _ in range(4)]
+    door.work(iter(permits), 8, 0.05)
+
+
 def test_all_being_worked_on_is_no_room() -> None:
     """With every place of a window taken and nobody behind it, a question is told that they go on slowly together."""
     door = Door(max_in_flight=1000)
