@@ -31,6 +31,6 @@ REGRESSIONS = (
         "outage-taken-for-pace",
         seed=7,
         faults=("kill-9:retrieve", "restart:kafka"),
-        broke="the door took seconds without a worker for the pace of answers, and refused questions for long afterwards",
+        broke="the door took seconds without a worker for the pace of answers, and refused questions long after",
     ),
 )
