@@ -48,6 +48,7 @@ def command_for(plan: provision.TopicPlan) -> str:
 @app.command()
 def apply(
     print_only: Annotated[bool, typer.Option("--print", help="Only print them, for an administrator.")] = False,
+    alter: Annotated[bool, typer.Option("--alter", help="Set what differs on topics that are there.")] = False,
 ) -> None:
     """Create missing topics, verify the others; exit code 1 where the broker differs from the settings."""
     settings = read_settings()
@@ -58,15 +59,18 @@ def apply(
         return
     try:
         asyncio.run(reach(settings.kafka))
-        result = provision.apply(AdminClient(librdkafka_options(settings.kafka)), plans)
+        result = provision.apply(AdminClient(librdkafka_options(settings.kafka)), plans, alter=alter)
         _found(settings)
     except (KafkaException, ConnectorError) as error:
         console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
         raise typer.Exit(1) from None
-    console.print(f"{len(result.created)} created, {len(result.verified)} verified, {len(result.drift)} differences")
+    counts = {"created": result.created, "altered": result.altered, "verified": result.verified}
+    console.print(", ".join(f"{len(those)} {what}" for what, those in counts.items()), len(result.drift), "differences")
     for difference in result.drift:
         console.print(f"  [yellow]{difference}[/yellow]")
     if result.drift:
+        if not alter:
+            console.print("`freshet topics apply --alter` sets what is a setting; partitions stay as they are")
         raise typer.Exit(1)
 
 

@@ -1,6 +1,7 @@
 """Create or verify topics on a broker; the only file here that opens a socket.
 
-Safe to repeat: existing topics are compared, never changed, and every difference is reported as drift.
+Safe to repeat: existing topics are compared, and every difference is reported as drift.  Their settings are changed
+where that is asked for, partitions never.
 """
 
 import time
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -36,6 +39,7 @@ class Provisioned:
     """What was done, and where the broker differs from the plan."""
 
     created: list[str] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
 
@@ -64,8 +68,8 @@ def config_of(spec: TopicSpec, insync: int, delete_retention_ms: int) -> dict[st
     return spec.broker_config(delete_retention_ms) | durable
 
 
-def apply(admin: AdminClient, plans: list[TopicPlan]) -> Provisioned:
-    """Create what is missing, verify the rest."""
+def apply(admin: AdminClient, plans: list[TopicPlan], *, alter: bool = False) -> Provisioned:
+    """Create what is missing, verify the rest; ``alter``: set those settings that differ."""
     result = Provisioned()
     existing = admin.list_topics(timeout=TIMEOUT).topics
     missing = [p for p in plans if p.name not in existing]
@@ -85,10 +89,18 @@ def apply(admin: AdminClient, plans: list[TopicPlan]) -> Provisioned:
     configs = admin.describe_configs(list(resources)) if resources else {}
     for resource, done in configs.items():
         topic, actual = resources[resource], done.result(TIMEOUT)
-        differences = [
-            f"{topic.name}: {key} is {actual[key].value if key in actual else 'unset'}, should be {value}"
+        wrong = {
+            key: value
             for key, value in topic.config.items()
             if key not in actual or not _meets(key, actual[key].value, value)
+        }
+        if alter and wrong:
+            _alter(admin, topic.name, wrong)
+            result.altered.append(topic.name)
+            wrong = {}
+        differences = [
+            f"{topic.name}: {key} is {actual[key].value if key in actual else 'unset'}, should be {value}"
+            for key, value in wrong.items()
         ]
         count = len(existing[topic.name].partitions)
         if count != topic.partitions:
@@ -97,6 +109,13 @@ def apply(admin: AdminClient, plans: list[TopicPlan]) -> Provisioned:
         if not differences:
             result.verified.append(topic.name)
     return result
+
+
+def _alter(admin: AdminClient, topic: str, settings: dict[str, str]) -> None:
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(TIMEOUT)
 
 
 def _seen(admin: AdminClient, plans: list[TopicPlan]) -> dict[str, TopicMetadata]:

@@ -147,7 +147,7 @@ def _start_application(state: State, plan: Plan, supervisor: Supervisor, tell: T
     states = {process.name: process.state for process in supervisor.processes()}
     if any(states.get(program.name) != "RUNNING" for program in application):
         tell("topics: creating or checking them")
-        _run_once(plan, "topics", "apply")
+        _run_once(plan, "topics", "apply", *([] if plan.external else ["--alter"]))
         tell("encoder: checking it (the first time it is exported and measured, about half a minute)")
         _run_once(plan, "model", "prepare")
         supervisor.start(application)

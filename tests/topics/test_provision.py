@@ -22,3 +22,8 @@ def test_apply_creates_then_verifies_then_tells_drift(settings: Settings) -> Non
     drift = provision.apply(admin, provision.plan(prefix, "g1", 4, 3, 1, 1, 1000)).drift
     assert any("2 partitions, should be 4" in line for line in drift)
     assert any("delete.retention.ms is 86400000, should be 1000" in line for line in drift)
+    wished = provision.plan(prefix, "g1", 4, 3, 1, 1, 1000)
+    altered = provision.apply(admin, wished, alter=True)
+    assert altered.altered
+    assert altered.drift and all("partitions" in line for line in altered.drift), "these are never changed"
+    assert not any("delete.retention.ms" in line for line in provision.apply(admin, wished).drift)
