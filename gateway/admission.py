@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.problems import Problem
 from runtime import metrics
@@ -25,7 +25,7 @@ from topics.queries import FINAL, EventType, Mode
 TRANSIT: Final = 0.1  # seconds that a question may be on its way to a worker: longer is a queue
 REMEMBERED: Final = 128  # answers that the pace is measured over: few enough to follow a change within seconds
 FEWEST: Final = 8  # answers before a pace is believed
-STALL: Final = 1.0  # seconds between two answers that may be pace, or as long as two answers take: no worker was there
+STALL: Final = 0.25  # seconds without an answer that are no outage, or as long as two answers take
 HELD: Final = 10.0  # seconds for which a pace holds when nobody waits any more: all may be worked on, and slowly
 MARGIN: Final = 2.0  # times what is to be expected must fit into a question's time: the pace may halve meanwhile
 SOONEST, LATEST = 1.0, 60.0  # seconds that a client is asked to wait before it comes again
@@ -34,13 +34,20 @@ _WAITS: Final = frozenset({"passages"})  # events behind which a job waits for t
 _WORKED_ON: Final = frozenset({"retrieving", "generating"})
 
 
+class Kind(NamedTuple):
+    """Questions whose pace says something of each other: one that must be ``fresh`` waits for the index besides."""
+
+    priority: Priority
+    mode: Mode
+    fresh: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Permit:
     """Held from acceptance to the final event or the deadline, whoever listens."""
 
     tenant: str
-    priority: Priority
-    mode: Mode
+    kind: Kind
 
 
 @dataclass
@@ -128,7 +135,7 @@ class Admission:
         self._most: dict[Priority, int] = {"interactive": limits.max_in_flight, "batch": limits.max_batch}
         self._share = limits.tenant_share if several else 1.0
         self._max_queued, self._now = limits.max_queued, now
-        self._paces: dict[tuple[Priority, Mode], Pace] = {}
+        self._paces: dict[Kind, Pace] = {}
         self._held: dict[Priority, Counter[str]] = {"interactive": Counter(), "batch": Counter()}
         for priority in self._most:
             metrics.longest_queued.labels(priority).set_function(lambda p=priority: self.oldest(p))  # type: ignore[misc]
@@ -141,20 +148,20 @@ class Admission:
     def oldest(self, priority: Priority) -> float:
         """Seconds that the oldest question has waited for a worker."""
         now = self._now()
-        return max((pace.oldest(now) for (kind, _), pace in self._paces.items() if kind == priority), default=0.0)
+        return max((pace.oldest(now) for kind, pace in self._paces.items() if kind.priority == priority), default=0.0)
 
-    def admit(self, tenant: str, priority: Priority, mode: Mode, seconds: float) -> Permit:
+    def admit(self, tenant: str, kind: Kind, seconds: float) -> Permit:
         """A permit for a question that wants its answer within these seconds; or 429 says when to come again."""
-        self.check(tenant, priority, mode, seconds)
-        permit = Permit(tenant, priority, mode)
-        self._held[priority][tenant] += 1
-        self._pace(priority, mode).begin(permit, self._now())
-        metrics.admitted.labels(priority).inc()
+        self.check(tenant, kind, seconds)
+        permit = Permit(tenant, kind)
+        self._held[kind.priority][tenant] += 1
+        self._pace(kind).begin(permit, self._now())
+        metrics.admitted.labels(kind.priority).inc()
         return permit
 
-    def check(self, tenant: str, priority: Priority, mode: Mode, seconds: float) -> None:
+    def check(self, tenant: str, kind: Kind, seconds: float) -> None:
         """429 where it would get none now."""
-        pace, now = self._pace(priority, mode), self._now()
+        pace, now, priority = self._pace(kind), self._now(), kind.priority
         drains, most, held = pace.drains_in(now), self._most[priority], self._held[priority]
         if held.total() >= most:
             raise self._refused("in-flight", f"{most} {priority} questions are under way", drains)
@@ -168,7 +175,7 @@ class Admission:
 
     def tell(self, permit: Permit, event: EventType) -> None:
         """What the log says of its job."""
-        pace = self._paces[permit.priority, permit.mode]
+        pace = self._paces[permit.kind]
         if event in FINAL:
             self.end(permit, answered=event == "answer")  # failures may be quick, and are no pace
         elif event in _WORKED_ON or event in _WAITS:
@@ -176,7 +183,7 @@ class Admission:
 
     def end(self, permit: Permit, *, answered: bool = False) -> None:
         """Give it back; doing so twice changes nothing."""
-        pace, held = self._paces[permit.priority, permit.mode], self._held[permit.priority]
+        pace, held = self._paces[permit.kind], self._held[permit.kind.priority]
         if permit not in pace.open:
             return
         pace.end(permit, self._now(), answered=answered)
@@ -184,15 +191,15 @@ class Admission:
         if not held[permit.tenant]:
             del held[permit.tenant]
 
-    def _pace(self, priority: Priority, mode: Mode) -> Pace:
-        found = self._paces.get((priority, mode))
+    def _pace(self, kind: Kind) -> Pace:
+        found = self._paces.get(kind)
         if found is None:
-            found = self._paces[priority, mode] = Pace()
+            found = self._paces[kind] = Pace()
         return found
 
     def _rate(self, priority: Priority) -> float:
         now = self._now()
-        return sum(pace.per_second(now) or 0.0 for (kind, _), pace in self._paces.items() if kind == priority)
+        return sum(pace.per_second(now) or 0.0 for kind, pace in self._paces.items() if kind.priority == priority)
 
     @staticmethod
     def _refused(cause: str, detail: str, seconds: float | None) -> Problem:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from connectors.errors import ConnectorError, Overloaded
 from connectors.job_ports import JobRef
-from gateway.admission import Admission, Permit
+from gateway.admission import Admission, Kind, Permit
 from gateway.book import JobBook
 from gateway.jobs import Job
 from gateway.log_time import millis
@@ -18,9 +18,7 @@ from gateway.ports import Expunged, Log, LoggedEvent
 from gateway.problems import Problem
 from runtime import tracing
 from runtime.logs import logger
-from topics.headers import Priority
 from topics.identity import IdentityError, job_place, mint_job_id
-from topics.queries import Mode
 
 KEEP_SECONDS = 300.0  # a finished job is at hand for so long after somebody last looked at it
 KEEP_JOBS = 1024
@@ -48,29 +46,26 @@ class Desk:
         """Permits that are held."""
         return len(self._open)
 
-    def accept(
-        self, tenant: str, mode: Mode, seconds: float, principals: Iterable[str] = (),
-        priority: Priority = "interactive",
-    ) -> tuple[Job, int]:  # fmt: skip
+    def accept(self, tenant: str, kind: Kind, seconds: float, principals: Iterable[str] = ()) -> tuple[Job, int]:
         """Open a job; gives it and its reply partition.  429 without a permit, 503 while no reply could be read."""
         partitions = self._log.reply_partitions()
         if not partitions:
             raise Overloaded("reply partitions are not assigned yet", retry_after=2)
-        permit = self._admission.admit(tenant, priority, mode, seconds)
+        permit = self._admission.admit(tenant, kind, seconds)
         self._turn += 1
         partition = partitions[self._turn % len(partitions)]
         began = millis()
         job_id = mint_job_id(partition, began / 1000)
-        job = Job(job_id, tenant, mode, began + int(seconds * 1000), principals, live=True)
+        job = Job(job_id, tenant, kind.mode, began + int(seconds * 1000), principals, live=True)
         self.tidy()
         self._jobs[job.id] = job
         timer = asyncio.get_running_loop().call_later(job.seconds_left(), self._expire, job)
         self._open[job.id] = permit, timer
         return job, partition
 
-    def check_room(self, tenant: str, mode: Mode, seconds: float, priority: Priority) -> None:
+    def check_room(self, tenant: str, kind: Kind, seconds: float) -> None:
         """429 where a job would get no permit now."""
-        self._admission.check(tenant, priority, mode, seconds)
+        self._admission.check(tenant, kind, seconds)
 
     def withdraw(self, job: Job) -> None:
         """The question could not be published."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from connectors.job_ports import Claim, JobRef, StoredJob
 from connectors.webhook_ports import EndpointRef, WebhookStore
+from gateway.admission import Kind
 from gateway.book import JobBook
 from gateway.caller import Caller
 from gateway.desk import Desk
@@ -66,7 +67,7 @@ class Questions:
 
     def check_room(self, caller: Caller, body: QuestionBody, mode: Mode) -> None:
         """429 where the question would not be taken in now."""
-        self._desk.check_room(caller.tenant, mode, self._seconds(body), body.priority)
+        self._desk.check_room(caller.tenant, _kind(body, mode), self._seconds(body))
 
     async def _take_once(self, asked: _Asked, key: str) -> tuple[Job, float]:
         caller = asked.caller
@@ -113,7 +114,7 @@ class Questions:
     def _accept(self, asked: _Asked) -> Job:
         body, caller = asked.body, asked.caller
         seconds = self._seconds(body)
-        job, _ = self._desk.accept(caller.tenant, asked.mode, seconds, caller.principals, body.priority)
+        job, _ = self._desk.accept(caller.tenant, _kind(body, asked.mode), seconds, caller.principals)
         job.notify_stale, job.webhook = body.notify_stale, asked.told
         return job
 
@@ -181,3 +182,7 @@ class Questions:
         if await self._webhooks.endpoint(EndpointRef(tenant, webhook[:80])) is None:
             raise invalid("there is no such webhook: true means all there are", pointer="/webhook")
         return webhook
+
+
+def _kind(body: QuestionBody, mode: Mode) -> Kind:
+    return Kind(body.priority, mode, bool(body.at_least))

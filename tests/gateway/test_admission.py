@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import desk
-from gateway.admission import LATEST, Admission, Permit
+from gateway.admission import LATEST, Admission, Kind, Permit
 from gateway.memory_log import MemoryLog
 from gateway.problems import Problem
 from runtime.settings import Gateway
@@ -28,8 +28,10 @@ class Door:
         self.now = 1000.0
         self.admission = Admission(Gateway(**limits), several, lambda: self.now)
 
-    def ask(self, seconds: float = 30.0, tenant: str = "default", priority: Priority = "interactive") -> Permit:
-        return self.admission.admit(tenant, priority, "answer", seconds)
+    def ask(
+        self, seconds: float = 30.0, tenant: str = "default", priority: Priority = "interactive", *, fresh: bool = False
+    ) -> Permit:
+        return self.admission.admit(tenant, Kind(priority, "answer", fresh), seconds)
 
     def refusal(self, seconds: float = 30.0, tenant: str = "default", priority: Priority = "interactive") -> Problem:
         with pytest.raises(Problem) as raised:
@@ -133,6 +135,25 @@ def test_an_outage_is_no_pace() -> None:
     door.work(iter(permits), 8, 0.05)
 
 
+def test_who_waits_to_be_fresh_is_no_pace() -> None:
+    """A worker has questions for seconds that wait for the index: they make no outage look like its pace."""
+    door = Door()
+    for _ in range(5):
+        waiting = [door.ask(10, fresh=True) for _ in range(4)]
+        for permit in waiting:
+            door.admission.tell(permit, "retrieving")
+        door.now += 4
+        for permit in waiting:
+            door.admission.tell(permit, "answer")
+        permits = [door.ask(10) for _ in range(3)]
+        door.now += 5
+        door.work(iter(permits), 3, 0.05)
+    permits = [door.ask(10) for _ in range(4)]
+    door.now += 0.3
+    permits += [door.ask(10) for _ in range(4)]
+    door.work(iter(permits), 8, 0.05)
+
+
 def test_all_being_worked_on_is_no_room() -> None:
     """With every place of a window taken and nobody behind it, a question is told that they go on slowly together."""
     door = Door(max_in_flight=1000)
@@ -228,7 +249,7 @@ def test_permits_never_leak(steps: list[tuple[int, float]]) -> None:
             else:
                 door.admission.end(held.pop(0))
         for priority in ("interactive", "batch"):
-            assert door.admission.open(priority) == sum(p.priority == priority for p in held)
+            assert door.admission.open(priority) == sum(p.kind.priority == priority for p in held)
             assert door.admission.oldest(priority) >= 0
     for permit in held:
         door.admission.end(permit)
