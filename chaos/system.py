@@ -62,7 +62,7 @@ def system(out: Path, seed: int, tell: Tell, *, three: bool = False) -> Iterator
         )
         settings = {"FRESHET_PREFIX": f"c{int(time.time()):x}", **SETTINGS, **llm, **between.settings}
         settings |= THREE if three else {}
-        stack = opened.enter_context(own_stack("chaos", base, settings, tell))
+        stack = opened.enter_context(own_stack("chaos-three" if three else "chaos", base, settings, tell))
         log = stack.state.log("second-gateway")
         second = opened.enter_context(second_gateway(stack, int(base) + SECOND, log))
         site = Site(stack, between, Settings.from_env(stack.environment), seed)
