@@ -24,6 +24,7 @@ _ADDED: Final = (
     "LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_CACHE_DURATION", "FAKETIME_DONT_FAKE_MONOTONIC", "NO_FAKE_STAT",
 )  # fmt: skip
 _SLACK = 60.0  # seconds of difference that are no jump
+_OPENED = 5.0  # from the first answer of a program until all its clients are open: one made on another time hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Jump(OfProgram):
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         })  # fmt: skip
+        await asyncio.sleep(_OPENED)
         await self._jump(site, self.seconds)
 
     async def heal(self, site: Site) -> None:
