@@ -64,8 +64,10 @@ def apply(
     except (KafkaException, ConnectorError) as error:
         console.print(f"[red]{reason_of(settings, error)}[/red]", soft_wrap=True)
         raise typer.Exit(1) from None
-    counts = {"created": result.created, "altered": result.altered, "verified": result.verified}
-    console.print(", ".join(f"{len(those)} {what}" for what, those in counts.items()), len(result.drift), "differences")
+    console.print(
+        f"{len(result.created)} created, {len(result.altered)} altered, {len(result.verified)} verified, "
+        f"{len(result.drift)} differences"
+    )
     for difference in result.drift:
         console.print(f"  [yellow]{difference}[/yellow]")
     if result.drift:
