@@ -8,6 +8,7 @@ leases are measured, does not, as it does not on a real machine.
 import asyncio
 import json
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ _LIBRARIES: Final = ("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketi
 _ADDED: Final = (
     "LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_CACHE_DURATION", "FAKETIME_DONT_FAKE_MONOTONIC", "NO_FAKE_STAT",
 )  # fmt: skip
+_WRITING: Final = threading.Lock()  # all programs' settings are one file, and clocks may jump side by side
 _SLACK = 60.0  # seconds of difference that are no jump
 _OPENED = 5.0  # from the first answer of a program until all its clients are open: one made on another time hangs
 
@@ -78,9 +80,10 @@ class Jump(OfProgram):
     async def _restart(self, site: Site, settings: dict[str, str]) -> None:
         def again() -> None:
             state = site.stack.state
-            written = json.loads(state.environment_file.read_text())
-            own = {name: value for name, value in written[self.target].items() if name not in _ADDED}
-            state.write(state.environment_file, json.dumps({**written, self.target: {**own, **settings}}))
+            with _WRITING:
+                written = json.loads(state.environment_file.read_text())
+                own = {name: value for name, value in written[self.target].items() if name not in _ADDED}
+                state.write(state.environment_file, json.dumps({**written, self.target: {**own, **settings}}))
             site.stack.stop(self.target)
             site.stack.start(self.target)
 
