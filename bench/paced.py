@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
-import httpx
 import msgspec
 import uvloop
 
+from deploy.local import health
 from deploy.local.programs import ROOT
 
 Mode: TypeAlias = Literal["well", "busy", "error", "cut", "stall", "silence", "slow"]
@@ -232,23 +232,18 @@ def paced(port: int, *options: str) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "bench.paced", "--port", str(port), *options]
     with subprocess.Popen(command, cwd=ROOT) as child:
         try:
-            answering(f"http://127.0.0.1:{port}/control")
+            _until_answering(f"http://127.0.0.1:{port}/control")
             yield {"FRESHET_LLM_URL": f"http://127.0.0.1:{port}/v1", "FRESHET_LLM_MODEL": MODEL}
         finally:
             child.kill()  # it holds nothing, and its open streams are not waited for
 
 
-def answering(address: str) -> None:
-    """Wait until something answers there, for at most 20 s."""
+def _until_answering(address: str) -> None:
     until = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(address, timeout=1).raise_for_status()
-            return
-        except httpx.HTTPError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+    while (wrong := health.http_answer(address)) is not None:
+        if time.monotonic() > until:
+            raise RuntimeError(f"the paced endpoint did not start: {wrong}")
+        time.sleep(0.05)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

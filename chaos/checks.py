@@ -61,7 +61,7 @@ class _Past:
     """What was written of a document, to be asked thousands of times: an hour has a thousand writes of each."""
 
     def __init__(self, writes: list[Write]) -> None:
-        self.writes = sorted(writes, key=lambda write: write.revision.number)
+        self._writes = sorted(writes, key=lambda write: write.revision.number)
         self.revisions = {write.revision.number: write.revision for write in writes}
         self.tokens = {write.token: write.revision.number for write in writes}
         seen = sorted((write.visible, write.revision.number) for write in writes if write.visible is not None)
@@ -74,8 +74,8 @@ class _Past:
 
     def since(self, number: int, ended: float) -> list[Revision]:
         """This one and all later ones that were sent by then."""
-        first = bisect_left(self.writes, number, key=lambda write: write.revision.number)
-        return [write.revision for write in self.writes[first:] if write.sent <= ended]
+        first = bisect_left(self._writes, number, key=lambda write: write.revision.number)
+        return [write.revision for write in self._writes[first:] if write.sent <= ended]
 
 
 def _judge_read(read: Read, past: _Past, ttl: float, purge: float) -> list[Violation]:

@@ -42,9 +42,9 @@ def make_webhook_routes(settings: Settings, store: WebhookStore, callers: Caller
     policy, rotation = settings.webhook.policy, settings.webhook.rotation
     endpoints = Endpoints(store, callers)
 
-    async def shown(endpoint: Endpoint, *, secret: bool = False) -> EndpointView:
+    async def shown(endpoint: Endpoint, now: int | None = None, *, secret: bool = False) -> EndpointView:
         derived = secret_of(await store.key(), endpoint.id, endpoint.salts[0].salt) if secret else None
-        view = view_of(endpoint, await store.now(), derived)
+        view = view_of(endpoint, await store.now() if now is None else now, derived)
         view.waiting, view.dropped = await store.backlog(EndpointRef(endpoint.tenant, endpoint.id))
         return view
 
@@ -102,7 +102,8 @@ def make_webhook_routes(settings: Settings, store: WebhookStore, callers: Caller
         """List the tenant's webhooks."""
         caller = callers.of(request)
         check_parameters(request)
-        views = [await shown(each) for each in await store.endpoints(caller.tenant)]
+        now = await store.now()
+        views = [await shown(each, now) for each in await store.endpoints(caller.tenant)]
         return json_response(EndpointList(webhooks=views), 200)
 
     @get(

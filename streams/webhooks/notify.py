@@ -26,10 +26,13 @@ class Notify:
             notification = decode_one(record.value or b"", record.headers, Notification)
         except (DecodeError, ValueError) as error:
             return Refuse(str(error), "undecodable")
-        body = message_body(notification.type, notification.at, notification.data)
+        endpoints = await self._endpoints(notification)
+        if not endpoints:
+            return Drop("no-endpoint")
+        body, now = message_body(notification.type, notification.at, notification.data), await self._store.now()
         told = False
-        for endpoint in await self._endpoints(notification):
-            told |= await self._enqueue(endpoint, notification, body)
+        for endpoint in endpoints:
+            told |= await self._enqueue(endpoint, notification, body, now)
         return Emit() if told else Drop("no-endpoint")
 
     async def on_refused(self, _: Record, __: RefusedStatus, ___: str) -> Sequence[Output]:
@@ -45,11 +48,10 @@ class Notify:
             known = [one] if one is not None else []
         return [each for each in known if notification.type in each.events]
 
-    async def _enqueue(self, endpoint: Endpoint, notification: Notification, body: bytes) -> bool:
+    async def _enqueue(self, endpoint: Endpoint, notification: Notification, body: bytes, now: int) -> bool:
         if endpoint.disabled is not None:
             metrics.webhooks_dropped.labels("disabled").inc()
             return False
-        now = await self._store.now()
         delivery = Delivery(
             id=message_id(endpoint.id, notification.id), type=notification.type, created=now, next_at=now
         )
