@@ -29,6 +29,7 @@ from topics.queries import Filter
 
 MAKE: Final = 2  # of what is stored; another one is built anew
 HEAP: Final = 64 * 1024 * 1024  # bytes that may wait for a commit
+RENEWED_AFTER: Final = 1000  # commits
 MOST_WORDS: Final = 64  # of a question that are looked for: the rarest
 HEADING_WEIGHT: Final = 0.6  # a word in title or headings, against one in the text
 FIELDS: Final = ("words", "heading_words")
@@ -46,6 +47,7 @@ class TantivyIndex:
         self._index: Index | None = None
         self._writer: IndexWriter | None = None
         self._chunks = 0  # as of the last commit
+        self._commits = 0  # since it was opened
         self.versions: dict[DocumentRef, dict[str, str]] = {}  # by version, what it was made of (see `add`)
 
     def open(self, log_name: str) -> dict[int, int]:
@@ -108,6 +110,24 @@ class TantivyIndex:
             self._write.commit()
             self._read.reload()
             self._count()
+            self._commits += 1
+            if self._commits >= RENEWED_AFTER:
+                self._renew()
+
+    def _renew(self) -> None:
+        """Open it anew, while searches go on: as long as it is open it notes each file it ever had, 1.5 kB a commit."""
+        self._write.wait_merging_threads()
+        self._writer = None  # it has the folder's lock
+        self._index, self._writer = self._opened()
+        self._commits = 0
+
+    def _opened(self) -> tuple[Index, IndexWriter]:
+        index = Index(self._schema, path=str(self._folder))
+        index.register_tokenizer("words", self._analyser)
+        index.config_reader("Manual")
+        writer = index.writer(self._heap, num_threads=1)
+        index.reload()
+        return index, writer
 
     def _count(self) -> None:
         """When nothing waits for a commit: every version has one document of its own beside chunks, the places one."""
@@ -181,11 +201,8 @@ class TantivyIndex:
 
     def _load(self, log_name: str) -> dict[int, int]:
         with _failing("open"):
-            self._index = Index(self._schema, path=str(self._folder))
-            self._index.register_tokenizer("words", self._analyser)
-            self._index.config_reader("Manual")
-            self._writer = self._index.writer(self._heap, num_threads=1)
-            self._index.reload()
+            self._index, self._writer = self._opened()
+            self._commits = 0
             searcher = self._index.searcher()
             noted = [searcher.doc(at) for _, at in searcher.search(self._term("kind", "places"), 2).hits]
             self.versions, self._chunks = {}, 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.local.cache import cache_folder
 from deploy.local.copies import Copies, copies_from
 from deploy.local.environment import (
+    ALLOCATOR,
     EXTERNAL_ADDRESSES,
     KAFKA_PROXY,
     addresses,
@@ -76,7 +77,7 @@ def make_plan(state: State, user: Mapping[str, str]) -> Plan:
     base = child_environment(user)
     bare = {name: value for name, value in base.items() if not name.startswith(_NOT_FOR_SERVERS)}
     keywords = str(state.folder / "keywords")  # of this stack's log, so they go with its state
-    application = {"FRESHET_KEYWORD_DIR": keywords, **base, **local_environment(ports, user)}
+    application = {"FRESHET_KEYWORD_DIR": keywords, **ALLOCATOR, **base, **local_environment(ports, user)}
     environment = {
         program.name: {**(bare if program.bare else application), **program.environment} for program in programs
     }

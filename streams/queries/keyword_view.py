@@ -32,6 +32,7 @@ from topics.queries import Filter
 
 POLL: Final = 0.25  # seconds without news between looks at the log
 COMMIT_CHUNKS: Final = 2000  # while catching up: a commit for each batch of records would take half of the time
+COMMIT_REMOVED: Final = 100  # versions, which manifests hide: they go with the next that is added, or when all is quiet
 BACKOFF: Final = Backoff(first=0.05, cap=2.0)
 _NEVER: Final = ("", False)
 log = logger(__name__)
@@ -65,7 +66,7 @@ class KeywordView:
         self._parts: dict[DocumentRef, _Parts] = {}
         self._visible: dict[DocumentRef, tuple[str, bool]] = {}  # newest version that was announced; is it a delete
         self._settled: set[DocumentRef] = set()  # whose older versions are yet to be removed
-        self._uncommitted = 0
+        self._uncommitted = self._removed = 0
         self._identity = ""
         self._state = KeywordState(whole=False)
         # One thread: what a cancelled call left under way is over before the next one begins.
@@ -135,7 +136,7 @@ class KeywordView:
             await self._in_thread(self._table.forget)
             places = await self._in_thread(self._table.open, self._identity)
         self._places = {p: max(start, places.get(p, 0)) for p, start in starts.items()}
-        self._parts, self._uncommitted = {}, 0
+        self._parts, self._uncommitted, self._removed = {}, 0, 0
         self._settled = set(self._visible)
 
     async def _catch_up(self) -> None:
@@ -160,7 +161,8 @@ class KeywordView:
         if records or settled:
             await self._in_thread(self._take, records, settled)
         self._places = places
-        if self._uncommitted >= commit_at or (self._uncommitted and not records):
+        due = self._uncommitted >= commit_at or self._removed >= COMMIT_REMOVED
+        if due or (not (records or settled) and (self._uncommitted or self._removed)):
             await self._commit()
         if ends is not None:
             self._tell(whole=False, behind=sum(max(0, end - self._places[p]) for p, end in ends.items()))
@@ -172,7 +174,7 @@ class KeywordView:
             partition, offset = waiting.place
             places[partition] = min(places[partition], offset)
         await self._in_thread(self._table.commit, self._identity, places)
-        self._uncommitted = 0
+        self._uncommitted = self._removed = 0
         self._tell(whole=self._state.whole)
 
     def _tell(self, *, whole: bool, behind: int = 0) -> None:
@@ -201,7 +203,7 @@ class KeywordView:
             old = [v for v in self._table.versions.get(ref, ()) if v < visible or (deleted and v == visible)]
             if old:
                 self._table.remove(ref, old)
-                self._uncommitted += len(old)
+                self._removed += len(old)
 
     def _change(self, change: Change, place: tuple[int, int]) -> None:
         """Add a version when its last part is here; whatever is newer ends the wait for an older one."""
