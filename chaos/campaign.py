@@ -11,7 +11,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +25,7 @@ from chaos.nemesis import Planned, available, schedule
 from chaos.report import Folder, audit, tell, totals
 from chaos.samples import metrics_of
 from chaos.shrink import shrink
-from chaos.system import CACHE_TTL, System, system
+from chaos.system import System, system
 from chaos.verdict import Verdict, together, verdict_of
 from chaos.workers import in_place_of
 from deploy.local.programs import ROOT
@@ -41,7 +41,7 @@ class Campaign:
     system: System
     seconds: float
     out: Path
-    bounds: Bounds = field(default_factory=lambda: Bounds(ttl=CACHE_TTL))
+    bounds: Bounds
     done: int = 0
 
     async def run(self, seed: int, plan: Sequence[Planned], missing: Sequence[str] = (), name: str = "") -> Verdict:
@@ -114,7 +114,7 @@ def choose(names: Sequence[str] | None, parser: argparse.ArgumentParser) -> list
 
 
 async def _seeds(running: System, chosen: Sequence[Fault], options: argparse.Namespace, began: float) -> list[Verdict]:
-    campaign, verdicts = Campaign(running, options.seconds, options.out), list[Verdict]()
+    campaign, verdicts = Campaign(running, options.seconds, options.out, running.bounds()), list[Verdict]()
     faults, missing = available(chosen, running.site)
     for seed in seeds_of(options, began):
         plan = schedule(seed, faults, options.seconds)

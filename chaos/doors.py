@@ -90,11 +90,14 @@ class KafkaDoor:
 
     async def send(self, doc_id: str, body: bytes | None, headers: list[tuple[str, bytes]]) -> Token:
         """One record, once."""
+        return await self.send_to(self._topic, document_key(DocumentRef(self._tenant, doc_id)), body, headers)
+
+    async def send_to(self, topic: str, key: bytes, body: bytes | None, headers: list[tuple[str, bytes]]) -> Token:
+        """The same to any topic."""
         known: asyncio.Future[Token] = asyncio.get_running_loop().create_future()
-        key = document_key(DocumentRef(self._tenant, doc_id))
         try:
             confirm = partial(_confirm, known, self._epoch)
-            self._producer.produce(self._topic, body, key, headers=[*headers], on_delivery=confirm)
+            self._producer.produce(topic, body, key, headers=[*headers], on_delivery=confirm)
         except (BufferError, KafkaException) as error:
             raise Away(str(error)) from None
         return await known

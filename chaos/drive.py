@@ -5,12 +5,14 @@ Nothing is judged here, only done and written down.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import httpx
 
+from chaos import rows
 from chaos.asking import Asking, Endpoint, deliveries_of
 from chaos.checkers import Bounds
 from chaos.checkers.calm import normal
@@ -44,6 +46,7 @@ class Load:
     read: float = 1.0
     repeat: float = 1.0
     job: float = 2.0
+    copy: float = 0.5
     writers: int = 2
     readers: int = 2
 
@@ -77,7 +80,8 @@ async def drive(run: Run, history: History) -> None:
         endpoint = Endpoint(http, await opened.enter_async_context(listening(receiver)), receiver)
         await endpoint.set_up()
         before = await _letters(run)
-        await _live(run, history, http, kafka, receiver, endpoint)
+        edge = await opened.enter_async_context(_edge(run.system.edge))
+        await _live(run, history, http, edge, kafka, receiver, endpoint)
         history.deliveries = deliveries_of(receiver)
         history.letters = [letter for letter in await _letters(run) if letter not in before]
         await endpoint.remove()
@@ -88,7 +92,13 @@ async def _letters(run: Run) -> list[Letter]:
 
 
 async def _live(
-    run: Run, history: History, http: httpx.AsyncClient, kafka: KafkaDoor, receiver: Receiver, endpoint: Endpoint
+    run: Run,
+    history: History,
+    http: httpx.AsyncClient,
+    edge: httpx.AsyncClient | None,
+    kafka: KafkaDoor,
+    receiver: Receiver,
+    endpoint: Endpoint,
 ) -> None:
     groups = [[f"{run.prefix}g{group}/{member}" for member in range(MEMBERS)] for group in range(GROUPS)]
     everything, people = [doc_id for group in groups for doc_id in group], ["ann", "bob"]
@@ -101,6 +111,8 @@ async def _live(
     reader, author = traffic(everything, run.seed), Author(run.seed, everything, people)
     repeats = Repeats(reader, history, author, seed=run.seed, count=0, every=1)
     probes, asking = Probes(reader, history, f"{run.prefix}p"), Asking(http, history, endpoint)
+    table = Author(run.seed, [f"{run.prefix}t/{number}" for number in range(rows.COUNT)], people)
+    table_rows = rows.Rows(reader, history, table, kafka, run.system.table, SETTLE_SECONDS)
     stop, over = asyncio.Event(), asyncio.Event()
     await _begin(writers, history)
     sampling = asyncio.create_task(sample(run.system.site.stack, http, history, over))
@@ -112,7 +124,11 @@ async def _live(
         asyncio.create_task(asking.run(stop, run.load.job)),
         asyncio.create_task(endpoint.keep(stop)),
         asyncio.create_task(_poison(run, history, kafka, stop)),
+        asyncio.create_task(table_rows.write(stop)),
     ]
+    if edge is not None:
+        through = Traffic(http, history, author, run.seed, edge=edge)
+        work.append(asyncio.create_task(_copies(through, groups[0], stop, run.load.copy)))
     haunting = asyncio.create_task(haunt(run.system.site, run.plan, history, _well(history, run.bounds), run.say))
     until = history.now() + run.seconds
     while not (haunting.done() and history.now() >= until) and not any(task.done() for task in work):
@@ -146,6 +162,19 @@ async def _begin(writers: Sequence[Traffic], history: History) -> None:
 async def _repeat(repeats: Repeats, reader: Traffic, stop: asyncio.Event, pause: float) -> None:
     while not stop.is_set():
         await reader.ask(*repeats.question())
+        await asyncio.sleep(pause)
+
+
+def _edge(address: str) -> contextlib.AbstractAsyncContextManager[httpx.AsyncClient | None]:
+    return httpx.AsyncClient(base_url=address, timeout=CALL_SECONDS) if address else contextlib.nullcontext()
+
+
+async def _copies(through: Traffic, doc_ids: Sequence[str], stop: asyncio.Event, pause: float) -> None:
+    """Ask about few documents, so often that an edge keeps copies."""
+    for doc_id in itertools.cycle(doc_ids):
+        if stop.is_set():
+            return
+        await through.ask([doc_id], "", {"filter": {"about": {"eq": doc_id}}})
         await asyncio.sleep(pause)
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ def lateness(history: History) -> Iterator[float]:
 
 
 @contextmanager
-def edge_before(port_base: str, folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+def edge_before(port_base: str, folder: Path, rules: Edge = RULES) -> Iterator[tuple[str, dict[str, str]]]:
     """Run Varnish before the stack at this base; gives its address, and the settings that tell the stack of it."""
     base = int(port_base)
     varnish = Varnish(folder, base, base + PORT_OFFSET, secrets.token_hex(16))
@@ -62,7 +62,7 @@ def edge_before(port_base: str, folder: Path) -> Iterator[tuple[str, Mapping[str
                 "FRESHET_EDGE_URLS": varnish.url,
                 "FRESHET_EDGE_SECRET": varnish.secret,
                 "FRESHET_EDGE_PROMOTE_AFTER": str(PROMOTE_AFTER),
-                "FRESHET_EDGE_MAX_AGE": f"{RULES.max_age:.0f}",
+                "FRESHET_EDGE_MAX_AGE": f"{rules.max_age:.0f}",
             },
         )
     finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from chaos.checkers.calm import FOREVER
 from chaos.documents import Revision
@@ -10,10 +11,10 @@ from chaos.jobs import Event, Job
 from chaos.sound import DELETED, PUBLIC, RESTRICTED, passages_of
 
 
-def at_the_end(history: History, doc_id: str, shown: Revision | None, who: str = "", *, cached: bool = False) -> None:
-    """Somebody asks when all is quiet, and is shown this revision whole."""
+def at_the_end(history: History, doc_id: str, shown: Revision | None, who: str = "", **of: Any) -> None:
+    """Somebody asks when all is quiet, and is shown this revision whole; by whom, say other fields of a read."""
     passages = passages_of(shown) if shown else []
-    history.reads.append(Read(doc_id, who, history.ended - 1, history.ended, "ok", passages, cached=cached))
+    history.reads.append(Read(doc_id, who, history.ended - 1, history.ended, "ok", passages, **of))
 
 
 def writes_of(history: History, doc_id: str) -> list[Write]:
@@ -24,9 +25,9 @@ def replaced(history: History, doc_id: str, back: int) -> Revision:
     return writes_of(history, doc_id)[-1 - back].revision
 
 
-def show(doc_id: str, back: int, who: str = "", *, cached: bool = False) -> Callable[[History], None]:
+def show(doc_id: str, back: int, who: str = "", **of: Any) -> Callable[[History], None]:
     """One that was replaced so many times is shown at the end."""
-    return lambda history: at_the_end(history, doc_id, replaced(history, doc_id, back), who, cached=cached)
+    return lambda history: at_the_end(history, doc_id, replaced(history, doc_id, back), who, **of)
 
 
 def lose_outcome(history: History) -> None:
@@ -254,6 +255,10 @@ def uncached(history: History) -> None:
     keep(history, lambda read: not read.cached)
 
 
+def uncopied(history: History) -> None:
+    keep(history, lambda read: not read.edge)
+
+
 def one_passage(history: History) -> None:
     keep(history, lambda read: len(read.passages) < 2)
     at_the_end(history, DELETED, None)
@@ -261,3 +266,4 @@ def one_passage(history: History) -> None:
     only = Revision(PUBLIC, 10_000, ("alone",))
     history.writes.append(Write(only, history.ended - 5, "ok", "1.0.999999", history.ended - 5, history.ended - 4))
     at_the_end(history, PUBLIC, only, cached=True)
+    at_the_end(history, PUBLIC, only, edge="hit")

@@ -15,7 +15,7 @@ from chaos.documents import Revision
 from chaos.jobs import Job
 
 Result: TypeAlias = Literal["ok", "failed", "unknown"]  # unknown: it may or may not have happened
-Door: TypeAlias = Literal["http", "kafka"]
+Door: TypeAlias = Literal["http", "kafka", "rows"]
 
 
 @dataclass

@@ -32,6 +32,7 @@ async def _again(running: System, found: Regression, parser: argparse.ArgumentPa
     if missing:
         console.print(f"cannot be done here: {', '.join(missing)}")
         return 1
-    verdict = await Campaign(running, found.seconds, out).run(found.seed, planned(found.seed, faults), name=found.name)
+    campaign = Campaign(running, found.seconds, out, running.bounds())
+    verdict = await campaign.run(found.seed, planned(found.seed, faults), name=found.name)
     tell(verdict, console)
     return 0 if verdict.clean else 1

@@ -4,13 +4,12 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from chaos.campaign import OUT, Campaign, console
 from chaos.checkers import SOAK
 from chaos.report import tell, totals
-from chaos.system import CACHE_TTL, system
+from chaos.system import system
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     console.print(f"seed {options.seed}")
     with system(options.out, options.seed, console.print) as running:
-        soak = Campaign(running, options.minutes * 60, options.out, replace(SOAK, ttl=CACHE_TTL))
+        soak = Campaign(running, options.minutes * 60, options.out, running.bounds(SOAK))
         verdict = asyncio.run(soak.run(options.seed, ()))
     tell(verdict, console)
     totals(verdict, 1, console)

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 from chaos.checkers.bounds import SOAK, Bounds
+from chaos.checks import Edge
 from chaos.documents import Author, Revision
 from chaos.history import Delivery, History, Letter, Poison, Probe, Read, Sample, Window, Write
 from chaos.jobs import Event, Job
@@ -26,8 +27,9 @@ PROGRAMS = ("gateway", *LANES)
 FAULTS = ("kill-9:embed", "latency:redis-state", "kill-9:gateway", "restart:kafka")
 DEADLINE = 20.0
 OF_NO_RECORD = ("accepted", "restarted")  # events that have no place in the log
-CAMPAIGN = replace(Bounds(), ttl=TTL)
-CALM = replace(SOAK, ttl=TTL)
+EDGE = Edge(purge=4.0, max_age=3.0)
+CAMPAIGN = replace(Bounds(), ttl=TTL, edge=EDGE)
+CALM = replace(SOAK, ttl=TTL, edge=EDGE)
 
 
 def sound(seed: int, seconds: float = 100.0, faults: int = 3) -> History:
@@ -102,7 +104,7 @@ class _Scene:
         return [revision for at, revision in self.states[doc_id] if at <= moment]
 
     def read(self) -> None:
-        """Questions about one document, some with its newest token, some answered from a cache."""
+        """Questions about one document, some with its newest token, some answered from a cache or an edge's copy."""
         at = BEGAN
         while (at := at + self.draw.uniform(0.1, 0.4) * self.stretch) < self.until:
             read = Read(self.draw.choice(DOC_IDS), self.draw.choice(["", *PRINCIPALS]), at)
@@ -114,14 +116,21 @@ class _Scene:
             if kind < 0.15 and known:
                 read.at_least = known[-1].token
                 read.ended = moment = max(read.ended, known[-1].visible or 0)
-            read.cached = kind > 0.6
+            read.cached = 0.6 < kind < 0.9
+            if kind >= 0.9 and not read.principal:
+                read.edge, moment = "hit", max(BEGAN, at - self.draw.uniform(0, EDGE.max_age))
             if not self.well(at, read.ended) and self.draw.random() < 0.3:
                 read.result, read.error = "failed", "503"
                 continue
             read.result = "ok"
             there = self._there(read.doc_id, moment)
             newest = max((flip for flip, _ in self.states[read.doc_id] if flip <= moment), default=0.0)
-            if read.cached and len(there) > 1 and newest > at - TTL and not there[-2].shown_to(read.principal):
+            if (
+                (read.cached or read.edge)
+                and len(there) > 1
+                and newest > at - TTL
+                and not there[-2].shown_to(read.principal)
+            ):
                 continue  # an entry of before it could be seen
             if there and there[-1].shown_to(read.principal):
                 read.passages = passages_of(there[-1])

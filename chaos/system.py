@@ -1,4 +1,6 @@
-"""The system that a campaign strikes: a stack of its own behind proxies, two gateways, and a model that keeps time."""
+"""The system that a campaign strikes: a stack of its own behind proxies, two gateways, a model that keeps time, a topic
+of rows that become documents, and an edge, where this machine has Varnish.
+"""
 
 import os
 import signal
@@ -6,21 +8,29 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.paced import paced
+from chaos import rows
+from chaos.checkers import Bounds
+from chaos.checks import Edge
+from chaos.edge import edge_before
 from chaos.faults.site import Site
 from chaos.proxies import proxies
 from chaos.streams import second_gateway
 from deploy.local.copies import BROKERS, STORES
 from deploy.local.own_stack import own_stack
 from deploy.local.readiness import Tell
+from deploy.local.varnish import varnishd
 from runtime.settings import Settings
 
 PORT_BASE = "18900"
 SECOND, ENDPOINT = 35, 36  # ports from the stack's base
 CACHE_TTL = 15
+# A copy is never shown for longer than it may live, even if nobody purges it; a clock of whole seconds, and a response
+# that was under way, come on top.
+COPIES = Edge(purge=12.0, max_age=10.0)
 TOKENS, RATE = 40, 40.0  # of an answer, and a second: it takes long enough to be struck in the middle
 DELIVERY = 1.0  # seconds that telling an endpoint may take
 PROXIED = ("kafka", "weaviate", "weaviate-grpc", "redis-state", "redis-cache")
@@ -42,10 +52,21 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """It runs.  ``doors`` are its gateways by name."""
+    """It runs.  ``doors`` are its gateways by name, ``edge`` is before the first, empty where there is none."""
 
     site: Site
     doors: dict[str, str]
+    edge: str = ""
+
+    @property
+    def table(self) -> str:
+        """The topic of the user's own."""
+        return rows.topic_of(self.site.settings.kafka.prefix)
+
+    def bounds(self, of: Bounds | None = None) -> Bounds:
+        """Limits of a run, with what its caches may do."""
+        of = of or Bounds()
+        return replace(of, ttl=CACHE_TTL, edge=COPIES if self.edge else of.edge)
 
 
 @contextmanager
@@ -60,10 +81,16 @@ def system(out: Path, seed: int, tell: Tell, *, three: bool = False) -> Iterator
         between = opened.enter_context(
             proxies(int(base), PROXIED_OF_THREE if three else PROXIED, log, f"127.0.0.1:{model}")
         )
-        settings = {"FRESHET_PREFIX": f"c{int(time.time()):x}", **SETTINGS, **llm, **between.settings}
-        settings |= THREE if three else {}
+        prefix, edge, told = f"c{int(time.time()):x}", "", dict[str, str]()
+        if varnishd():
+            edge, told = opened.enter_context(edge_before(base, out / "varnish", COPIES))
+        else:
+            tell("without an edge: Varnish is not installed")
+        settings = {"FRESHET_PREFIX": prefix, "FRESHET_SOURCES": rows.sources(prefix), **SETTINGS}
+        settings |= {**told, **llm, **between.settings, **(THREE if three else {})}
         stack = opened.enter_context(own_stack("chaos-three" if three else "chaos", base, settings, tell))
         log = stack.state.log("second-gateway")
         second = opened.enter_context(second_gateway(stack, int(base) + SECOND, log))
         site = Site(stack, between, Settings.from_env(stack.environment), seed)
-        yield System(site, {"gateway": stack.door, "second-gateway": second})
+        rows.create(site.admin(), rows.topic_of(prefix), copies=3 if three else 1)
+        yield System(site, {"gateway": stack.door, "second-gateway": second}, edge)

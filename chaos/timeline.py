@@ -21,6 +21,7 @@ HEIGHTS = [2.2, 3, 2.4, 2.4]
 MARGINS = {"left": 0.07, "right": 0.85, "top": 0.94, "bottom": 0.06, "hspace": 0.12}  # legends stand at the right
 FAULT, FELT, WELL, FAILED, DEGRADED, INK = "#8c2d04", "#fdd0a2", "#1f4e79", "#cb181d", "#e6870b", "#333333"
 LANES = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#17becf", "#666666")
+SPARSE = 300.0  # seconds of a run whose marks and lines have room; those of a longer one are smaller
 ROWS = 6  # of bars: more faults at a time share a row
 
 
@@ -69,6 +70,11 @@ def _felt(history: History) -> list[tuple[Window, float | None, str]]:
     return sorted(found, key=lambda one: one[0].began)
 
 
+def _size(history: History, points: float) -> float:
+    """Of a mark or a line, in so many points or less."""
+    return max(1.0, points * min(1.0, math.sqrt(SPARSE / max(1.0, history.ended - history.began))))
+
+
 def _shade(axes: "Axes", history: History) -> None:
     for window, normal, _ in _felt(history):
         held = released_at(window)
@@ -110,7 +116,7 @@ def _questions(axes: "Axes", history: History) -> None:
     others = [r for r in reads if r.result == "ok" and r.ended is not None]
     axes.plot(
         [r.began - history.began for r in others], [max(1.0, ((r.ended or 0) - r.began) * 1000) for r in others],
-        ".", color=WELL, alpha=0.18, markersize=4, label="readers",
+        ".", color=WELL, alpha=0.18, markersize=_size(history, 4), label="readers",
     )  # fmt: skip
     good = [p for p in probes if p.took is not None and not p.degraded]
     poor = [p for p in probes if p.took is not None and p.degraded]
@@ -131,7 +137,14 @@ def _questions(axes: "Axes", history: History) -> None:
 
 def _dots(axes: "Axes", history: History, probes: Sequence[Probe], marker: str, color: str, label: str) -> None:
     at = [p.at - history.began for p in probes]
-    axes.plot(at, [max(1.0, (p.took or 0) * 1000) for p in probes], marker, color=color, markersize=4.5, label=label)
+    axes.plot(
+        at,
+        [max(1.0, (p.took or 0) * 1000) for p in probes],
+        marker,
+        color=color,
+        markersize=_size(history, 4.5),
+        label=label,
+    )
 
 
 def _crosses(axes: "Axes", history: History, moments: Sequence[float], top: float, label: str, **how: float) -> None:
@@ -144,7 +157,7 @@ def _freshness(axes: "Axes", history: History) -> None:
     """Seconds from publishing to answerable; what was not seen lies on the upper edge."""
     at = [probe.at - history.began for probe in history.probes]
     fresh = [math.nan if probe.fresh is None else probe.fresh for probe in history.probes]  # a gap in the line
-    axes.plot(at, fresh, "-o", color=WELL, linewidth=0.8, markersize=3.5)
+    axes.plot(at, fresh, "-o", color=WELL, linewidth=0.8, markersize=_size(history, 3.5))
     top = max([1.0, *(probe.fresh for probe in history.probes if probe.fresh is not None)]) * 1.15
     missing = [p.at for p in history.probes if p.fresh is None]
     _crosses(axes, history, missing, top, "not seen in its time", size=8, alpha=1.0)
@@ -160,7 +173,9 @@ def _lag(axes: "Axes", history: History) -> None:
     for place, lane in enumerate(lane for lane, records in most.items() if records):
         points = [(s.at - history.began, s.lag.get(lane, 0)) for s in asked]
         color = LANES[place % len(LANES)]
-        axes.plot([at for at, _ in points], [lag for _, lag in points], color=color, linewidth=1.6, label=lane)
+        axes.plot(
+            [at for at, _ in points], [lag for _, lag in points], color=color, linewidth=_size(history, 1.6), label=lane
+        )
     axes.set(ylim=(0, None), ylabel="records behind")
     _legend(axes)
 

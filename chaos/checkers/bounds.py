@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from chaos.checks import NO_EDGE, Edge
+
 SLOWEST_BACK = 30.0
 
 
@@ -31,6 +33,7 @@ class Bounds:
     drift: float | None = None  # times the latency of the run's begin; only without faults
     noise: float = 0.02  # what latency may differ whatever the times: a scheduler's slice or two
     ttl: float = 0.0  # for which caches may answer as before a document was there; 0 where none may
+    edge: Edge = NO_EDGE  # what copies at an edge may do, where there is one
     ladder: tuple[str, ...] = ("paced", "extractive")  # names of models as answers name them, the first first
     optional: frozenset[str] = frozenset()  # checkers that need no evidence: what they judge is no part of the run
 

@@ -10,6 +10,7 @@ from chaos.checkers.bounds import Bounds
 from chaos.checkers.calm import calm_spans, recovery_times
 from chaos.checkers.drift import LEAST
 from chaos.checkers.memory import lives
+from chaos.checks import NO_EDGE
 from chaos.history import History, Read, Violation
 
 Evidence: TypeAlias = Callable[[History, Bounds], bool]
@@ -38,6 +39,12 @@ def _asked_after(history: History, visible: dict[str, float | None]) -> bool:
     return any(read.result == "ok" and read.began > moments.get(read.doc_id, float("inf")) for read in history.reads)
 
 
+def _cached(history: History, bounds: Bounds) -> bool:
+    shown = list(_shown(history))
+    copied = bounds.edge == NO_EDGE or any(read.edge == "hit" for read in shown)
+    return copied and any(read.cached for read in shown)
+
+
 def _drifted(history: History, bounds: Bounds) -> bool:
     return bounds.drift is None or sum(probe.took is not None for probe in history.probes) >= 3 * LEAST
 
@@ -48,7 +55,7 @@ EVIDENCE: dict[str, tuple[str, Evidence]] = {
     "mixed": ("no answer showed two passages", lambda h, _: any(len(read.passages) > 1 for read in _shown(h))),
     "revoked": ("nobody asked for a document after its access was changed", _restricted),
     "stale": ("no probe in calm", _probed),
-    "cached": ("no answer came from a cache", lambda h, _: any(read.cached for read in _shown(h))),
+    "cached": ("no answer came from a cache, or none from an edge's copy", _cached),
     "jobs": ("no job was answered", lambda h, _: any(job.final for job in h.jobs)),
     "webhooks": ("no job named a webhook", lambda h, _: any(job.webhook and job.id for job in h.jobs)),
     "letters": ("nothing was poisoned", lambda h, _: bool(h.poisons)),

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import httpx
 import pytest
 
+from chaos import rows
 from chaos.campaign import choose
 from chaos.checkers import Bounds
 from chaos.documents import Revision
@@ -15,6 +16,12 @@ from chaos.doors import balanced, headers_of
 from chaos.faults import FAULTS
 from chaos.history import History, Read, Violation, Window, Write
 from chaos.verdict import percentiles, together, verdict_of
+from runtime.sources import read_sources
+from streams.outcome import Emit, Record
+from streams.sources.map import Map
+from topics.codec import decode
+from topics.documents import Document
+from topics.identity import DEFAULT_TENANT
 
 
 def test_a_run_in_which_nothing_happened_is_not_clean() -> None:
@@ -67,6 +74,19 @@ def test_kafka_is_told_what_http_is_told() -> None:
     assert headers["title"] == b"g1/a revision 3" and headers["access"] == b'["ann"]'
     assert headers["metadata"] == b'{"about":"g1/a","group":"g1"}' and headers["content-type"] == b"text/markdown"
     assert "access" not in dict(headers_of(Revision("g1/a", 3, ("w",))))
+
+
+@pytest.mark.parametrize("access", [(), ("ann",)])
+async def test_a_row_is_the_document_that_others_publish(access: tuple[str, ...]) -> None:
+    """The map lane makes of it what the headers say; one that was deleted is a delete."""
+    stage = Map(read_sources(rows.sources("p")), {DEFAULT_TENANT}, 64)
+    revisions = Revision("t/1", 3, ("w",), access), Revision("t/1", 4, ())
+    written = [Record("p-rows", 0, n, b"t/1", rows.row_of(each), {}, 1) for n, each in enumerate(revisions)]
+    (shown,), (gone,) = [[o for o in await stage.step([each]) if isinstance(o, Emit)] for each in written]
+    document, headers = decode(shown.outputs[0].value or b"", Document), dict(headers_of(revisions[0]))
+    assert (document.text, document.title) == (revisions[0].text, headers["title"].decode())
+    assert json.loads(headers["metadata"]) == document.metadata and document.access == list(access)
+    assert gone.outputs[0].value is None and gone.outputs[0].key == shown.outputs[0].key
 
 
 async def serve(asked: list[str], name: str) -> tuple[asyncio.Server, str]:

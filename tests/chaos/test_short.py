@@ -8,6 +8,7 @@ import pytest
 
 from chaos.campaign import run
 from chaos.history import History
+from deploy.local.varnish import varnishd
 from tests.e2e.conftest import E2E_PORT_BASE
 
 pytestmark = pytest.mark.servers
@@ -24,6 +25,7 @@ def test_nothing_is_broken_by_faults(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert told == 0, verdict["violations"]
     history = History.load(folder)
     assert [window.fault for window in history.windows] == ["kill-9:index"]
-    assert {write.door for write in history.writes} == {"http", "kafka"}
+    assert {write.door for write in history.writes} == {"http", "kafka", "rows"}
+    assert (varnishd() is None) is not any(read.edge == "hit" for read in history.reads)
     assert (folder / "timeline.png").stat().st_size > 10_000
     assert (folder / "logs" / "index.log").exists() and (folder / "metrics-end" / "embed.txt").exists()
