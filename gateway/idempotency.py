@@ -2,7 +2,8 @@
 
 A key is claimed before the question is published, and marked afterwards.  A gateway that died in between leaves a claim
 that lapses: whoever comes next publishes the question again under the same job id.  Should it then lie in the log twice
-it is still one job, of which readers follow the attempt that began last.
+it is still one job, of which readers follow the attempt that began last.  A job that was answered meanwhile is the
+key's, however late; one whose deadline is over without an answer is not, and its key makes another.
 """
 
 import asyncio

@@ -74,7 +74,7 @@ class Questions:
         body = digest_of(asked.body, asked.mode, caller.principals, asked.texts)
         while True:  # until nobody else was faster
             held = await self._claims.earlier(caller.tenant, key, body)
-            if held is not None and (held.published or await self._go_on(asked, key, held)):
+            if held is not None and (await self._has_come(caller.tenant, held) or await self._go_on(asked, key, held)):
                 return await self._desk.find(held.job_id, caller.tenant, caller.proven), 0.0
             if held is not None and may_go_on(held):
                 continue
@@ -89,6 +89,13 @@ class Questions:
                 self._desk.withdraw(job)
                 continue
             return job, await self._publish_claimed(asked, job, key, ours)
+
+    async def _has_come(self, tenant: str, held: Claim) -> bool:
+        """Whether its question lies in the log: that was marked, or it has been answered since."""
+        if held.published:
+            return True
+        (stored,) = await self._book.store.read([JobRef(tenant, held.job_id)], whole=False)
+        return stored is not None and stored.state == "done"
 
     async def _go_on(self, asked: _Asked, key: str, lapsed: Claim) -> bool:
         """Publish what somebody else has claimed and perhaps not published; False where that is no more to be done."""

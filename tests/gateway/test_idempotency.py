@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from connectors.errors import Transient
-from connectors.job_ports import Claim
+from connectors.job_ports import Claim, JobRef, StoredJob
 from connectors.memory.jobs import MemoryJobs
 from connectors.memory.manifests import MemoryManifests
 from gateway.app import create_app
@@ -140,10 +140,8 @@ async def test_a_claim_that_is_too_old_to_go_on(gateways: list[httpx.AsyncClient
     assert installation.questions() == [answers[0].json()["job_id"]]
 
 
-async def test_a_log_that_did_not_take_the_question(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """503, and a repeat need not wait: it publishes under the same id, in case the first did arrive after all."""
+def unsure_once(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> MemoryLog:
+    """A log that takes the first question and does not say so."""
     log = installation.log()
     publish, lost = log.publish, [True]
 
@@ -154,6 +152,32 @@ async def test_a_log_that_did_not_take_the_question(
         return place
 
     monkeypatch.setattr(log, "publish", unsure)
+    return log
+
+
+@pytest.mark.parametrize("later", [0.0, 1.1])
+async def test_a_question_that_came_after_all_and_was_answered(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, later: float
+) -> None:
+    """Who was told 503 asks again, at once or after its deadline: it is not put into the log, and paid for, twice."""
+    log, body = unsure_once(installation, monkeypatch), {**BODY, "timeout": 1}
+    async with installation.gateway(log) as client:
+        assert (await client.post("/v1/queries", json=body, headers=KEY)).status_code == 503
+        [job_id] = installation.questions()
+        for each in whole_story(job_id):
+            log.answer(each)
+        await installation.jobs.tell([StoredJob(ref=JobRef("default", job_id), state="done")])
+        await asyncio.sleep(later)
+        again = await client.post("/v1/queries", json=body, headers={**KEY, "Prefer": "wait=5"})
+    assert (again.status_code, again.json()["job_id"], again.json()["state"]) == (200, job_id, "done")
+    assert installation.questions() == [job_id]
+
+
+async def test_a_log_that_did_not_take_the_question(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, and a repeat need not wait: it publishes under the same id, in case the first did arrive after all."""
+    log = unsure_once(installation, monkeypatch)
     async with installation.gateway(log) as client:
         assert (await client.post("/v1/queries", json=BODY, headers=KEY)).status_code == 503
         async with asyncio.timeout(LEASE_MS / 2000):
