@@ -12,6 +12,7 @@ def _recovery() -> dict[str, float]:
     return {
         "kill-9": 25.0,  # a member's session ends after 10 s, it starts anew in 3 to 5 s, and loads its encoder
         "restart": 30.0,  # a server recovers its own data first, then every client comes back with its backoff
+        "disk-full": 45.0,  # such a server starts twice: by itself, and when its data are brought home
         "latency": 10.0,  # nothing was lost, so only what queued up is to be worked off
     }
 

@@ -16,13 +16,22 @@ TOLD = 20.0  # seconds that an endpoint which fails may take until it takes some
 
 
 def webhooks(history: History, bounds: Bounds) -> list[Violation]:
-    """Told wrongly, or not at all.  A job that was perhaps taken in, without its asker's knowing, is no stranger."""
+    """Told wrongly, or not at all."""
     del bounds
     named, due = [job for job in history.jobs if job.webhook], owed(history)
     accepted = [id_ for job in named for id_ in dict.fromkeys(job.ids or [job.id or ""]) if id_]
     found = told_wrongly(accepted, history.deliveries)
-    excused = {"stranger"} if any(job.id is None for job in named) else set()
-    return [each for each in found if each.kind not in excused and (each.kind != "untold" or each.subject in due)]
+    strangers = [each for each in found if each.kind == "stranger"]
+    excused = strangers[: sum(map(_unknown, named))]
+    return [each for each in found if each not in excused and (each.kind != "untold" or each.subject in due)]
+
+
+def _unknown(job: Job) -> bool:
+    """Whether it was perhaps taken in under an id that its asker was not told.
+
+    Who asks again after the deadline of a job whose 202 was lost gets another: the key leads to none that has ended.
+    """
+    return job.taken is None or job.taken - job.sent >= job.deadline
 
 
 def owed(history: History) -> set[str]:

@@ -12,6 +12,7 @@ from chaos.checkers import CHECKERS, SOAK, Bounds, judge
 from chaos.checkers.calm import calm, calm_spans, recoveries, recovery_times
 from chaos.checkers.memory import lives
 from chaos.checkers.vacuity import EVIDENCE
+from chaos.harm import stranger
 from chaos.history import History, Probe, Window
 from chaos.mutations import MUTATIONS, PRODUCTS, Mutation, base, run
 from chaos.sound import CALM, CAMPAIGN, sound
@@ -113,6 +114,18 @@ def test_a_restart_begins_a_life() -> None:
     assert {(life.program, life.pid) for life in lives(history, 10.0)} >= {("embed", 1000), ("gateway", 100)}
     for life in lives(history, 10.0):
         assert life.points[-1][0] - life.points[0][0] > 0 and life.times < 1.1
+
+
+def test_one_job_may_be_told_of_whose_202_was_lost() -> None:
+    """Who asks again after its deadline gets another: so many may be strangers, and none more."""
+    history = base("campaign", 1)
+    stranger(history)
+    assert [v.kind for v in judge(history, CAMPAIGN)["webhooks"]] == ["stranger"]
+    late = next(job for job in history.jobs if job.webhook and job.taken)
+    late.sent = (late.taken or 0.0) - late.deadline
+    assert judge(history, CAMPAIGN)["webhooks"] == []
+    history.deliveries.append(replace(history.deliveries[-1], job_id="nor this", webhook_id="msg_other"))
+    assert [v.kind for v in judge(history, CAMPAIGN)["webhooks"]] == ["stranger"]
 
 
 def test_bounds_say_how_long_a_fault_may_be_felt() -> None:
