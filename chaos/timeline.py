@@ -20,7 +20,7 @@ SIZE, DPI = (16.0, 10.0), 100
 HEIGHTS = [2.2, 3, 2.4, 2.4]
 MARGINS = {"left": 0.07, "right": 0.85, "top": 0.94, "bottom": 0.06, "hspace": 0.12}  # legends stand at the right
 FAULT, FELT, WELL, FAILED, DEGRADED, INK = "#8c2d04", "#fdd0a2", "#1f4e79", "#cb181d", "#e6870b", "#333333"
-LANES = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#17becf", "#666666")
+LANES = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#17becf", "#666666", "#fb8072")
 SPARSE = 300.0  # seconds of a run whose marks and lines have room; those of a longer one are smaller
 ROWS = 6  # of bars: more faults at a time share a row
 
