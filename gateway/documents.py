@@ -14,6 +14,7 @@ from connectors.ports import Manifest, ManifestStore
 from gateway.bodies import JSON, check_parameters, check_unconditional, content_type, decode_json, read_body
 from gateway.caller import Callers
 from gateway.intake import PARAMETERS, DocumentDoor, published_headers, read_parameters
+from gateway.leaving import refuse_if_gone
 from gateway.openapi import Doc, Parameter
 from gateway.payloads import Accepted, DocumentBody, DocumentPage, DocumentStatus, document_errors
 from gateway.problems import Problem, invalid
@@ -146,6 +147,7 @@ def make_document_routes(
             raise invalid("the body is empty; to delete a document use DELETE", pointer="")
         else:
             headers[CONTENT_TYPE] = request.headers["content-type"].encode()
+        await refuse_if_gone(request.receive)
         place = await door.publish(DocumentRef(caller.tenant, doc_id), body, headers)
         return accepted(doc_id, str(place.version), place)
 
@@ -169,6 +171,7 @@ def make_document_routes(
         check_parameters(request)
         check_unconditional(request)
         headers = published_headers({}, caller.traceparent)
+        await refuse_if_gone(request.receive)
         place = await door.publish(DocumentRef(caller.tenant, doc_id), None, headers)
         return accepted(doc_id, str(place.version), place)
 

@@ -14,6 +14,7 @@ from gateway.jobs import Job
 from gateway.problems import Problem
 from runtime.logs import logger
 
+TURNS = 5  # of the loop: a request and its connection's end, come together, are read in one turn after the other
 _log = logger("gateway.leaving")
 T = TypeVar("T")
 
@@ -65,6 +66,27 @@ class Leaving:
         for task in self._cancelling:
             task.cancel()
         await asyncio.gather(*self._cancelling, return_exceptions=True)
+
+
+async def refuse_if_gone(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Raise where the client has left already; its request must have been read, or have no body.
+
+    A gateway that stood still for long finds requests that were given up and made again elsewhere.  To publish such a
+    document now would put what is old on top of what is newer.
+    """
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.ensure_future(gone())
+    try:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if leaving.done():
+            raise Problem("malformed", "the client left before its request was begun")
+    finally:
+        leaving.cancel()
 
 
 async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -59,6 +60,24 @@ async def test_ids_survive_a_real_server(running: Running) -> None:
             url = f"{running.address}/v1/documents/{path}"
             answer = await client.put(url, content=b"x", headers={"Content-Type": "text/plain"})
             assert answer.json()["doc_id"] == doc_id
+
+
+@pytest.mark.parametrize("request_", [b"PUT", b"DELETE"])
+@pytest.mark.parametrize("connected", [True, False])
+async def test_what_was_given_up_is_not_published(running: Running, request_: bytes, connected: bool) -> None:
+    """A gateway that stood still finds a request and the end of its connection: its client has asked elsewhere."""
+    head = request_ + b" /v1/documents/x HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
+    body = b"Content-Length: 3\r\n\r\nold" if request_ == b"PUT" else b"\r\n"
+    for stays in (True, False):
+        client = socket.create_connection(("127.0.0.1", running.port))
+        if connected:
+            await asyncio.sleep(0.05)  # the server has it
+        client.sendall(head + body)
+        if not stays:
+            client.close()  # while the loop, which is the server's too, stands still
+        await asyncio.sleep(0.2)
+        assert len(running.log.storage.records) == 1, stays
+        client.close()
 
 
 async def test_an_endless_body_is_cut_off(running: Running) -> None:
