@@ -114,7 +114,7 @@ def choose(names: Sequence[str] | None, parser: argparse.ArgumentParser) -> list
 
 
 async def _seeds(running: System, chosen: Sequence[Fault], options: argparse.Namespace, began: float) -> list[Verdict]:
-    campaign, verdicts = Campaign(running, options.seconds, options.out, running.bounds()), list[Verdict]()
+    campaign, verdicts = Campaign(running, options.seconds, options.out, running.bounds(Bounds())), list[Verdict]()
     faults, missing = available(chosen, running.site)
     for seed in seeds_of(options, began):
         plan = schedule(seed, faults, options.seconds)

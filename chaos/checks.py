@@ -43,7 +43,7 @@ def judge(history: History, ttl: float = 0.0, edge: Edge = NO_EDGE) -> list[Viol
     found = list[Violation]()
     for read in history.reads:
         if read.result == "ok":
-            copy = edge if read.edge == "hit" else NO_EDGE
+            copy = edge if read.copied else NO_EDGE
             found += _judge_read(read, past[read.doc_id], ttl + copy.max_age, copy.purge)
     return found + lost(history)
 

@@ -39,7 +39,7 @@ class Copies:
 def lateness(history: History) -> Iterator[float]:
     """Of each copy that showed less than was visible before: for how long that had been so."""
     for read in history.reads:
-        if read.edge != "hit" or not read.passages:
+        if not read.copied or not read.passages:
             continue
         writes = [w for w in history.writes if w.revision.doc_id == read.doc_id and w.visible is not None]
         titles = {write.revision.title: write.revision.number for write in writes}

@@ -52,6 +52,11 @@ class Read:
     cached: bool = False
     edge: str = ""
 
+    @property
+    def copied(self) -> bool:
+        """Whether an edge answered from its copy."""
+        return self.edge == "hit"
+
 
 @dataclass
 class Fault:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.campaign import OUT, Campaign, choose, console
+from chaos.checkers import Bounds
 from chaos.nemesis import available, planned
 from chaos.regressions import REGRESSIONS, Regression
 from chaos.report import tell
@@ -32,7 +33,7 @@ async def _again(running: System, found: Regression, parser: argparse.ArgumentPa
     if missing:
         console.print(f"cannot be done here: {', '.join(missing)}")
         return 1
-    campaign = Campaign(running, found.seconds, out, running.bounds())
+    campaign = Campaign(running, found.seconds, out, running.bounds(Bounds()))
     verdict = await campaign.run(found.seed, planned(found.seed, faults), name=found.name)
     tell(verdict, console)
     return 0 if verdict.clean else 1

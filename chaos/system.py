@@ -63,9 +63,8 @@ class System:
         """The topic of the user's own."""
         return rows.topic_of(self.site.settings.kafka.prefix)
 
-    def bounds(self, of: Bounds | None = None) -> Bounds:
-        """Limits of a run, with what its caches may do."""
-        of = of or Bounds()
+    def bounds(self, of: Bounds) -> Bounds:
+        """These limits, with what the caches here may do."""
         return replace(of, ttl=CACHE_TTL, edge=COPIES if self.edge else of.edge)
 
 

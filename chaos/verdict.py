@@ -72,7 +72,7 @@ def counts_of(history: History) -> dict[str, int]:
         "changes of rows": sum(write.door == "rows" for write in history.writes),
         "questions": len(questions),
         "questions to the edge": sum(bool(read.edge) for read in history.reads),
-        "answered by its copies": sum(read.edge == "hit" for read in history.reads),
+        "answered by its copies": sum(read.copied for read in history.reads),
         "questions failed": sum(result != "ok" for result in questions.values()),
         "jobs": sum(job.id is not None for job in history.jobs),
         "jobs answered": sum(job.final is not None and job.final.type == "answer" for job in history.jobs),

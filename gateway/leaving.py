@@ -74,12 +74,7 @@ async def refuse_if_gone(receive: Callable[[], Awaitable[Any]]) -> None:
     A gateway that stood still for long finds requests that were given up and made again elsewhere.  To publish such a
     document now would put what is old on top of what is newer.
     """
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    leaving = asyncio.ensure_future(gone())
+    leaving = asyncio.ensure_future(_gone(receive))
     try:
         for _ in range(TURNS):
             await asyncio.sleep(0)
@@ -91,12 +86,7 @@ async def refuse_if_gone(receive: Callable[[], Awaitable[Any]]) -> None:
 
 async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:
     """Do it for as long as the client is there; its request must have been read to the end."""
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -105,3 +95,9 @@ async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T])
     finally:
         for task in (working, leaving):
             task.cancel()
+
+
+async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

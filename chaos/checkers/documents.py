@@ -30,7 +30,7 @@ def revoked(history: History, bounds: Bounds) -> list[Violation]:
 
 def outdated(history: History, bounds: Bounds, *, cached: bool) -> list[Violation]:
     """Older than what was visible before the question, or than the token that it asked for."""
-    from_caches = {(read.doc_id, read.began) for read in history.reads if read.cached or read.edge == "hit"}
+    from_caches = {(read.doc_id, read.began) for read in history.reads if read.cached or read.copied}
     found = _of(history, bounds, "stale", "behind")
     return [each for each in found if ((each.subject, each.at) in from_caches) is cached]
 

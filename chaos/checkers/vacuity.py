@@ -41,7 +41,7 @@ def _asked_after(history: History, visible: dict[str, float | None]) -> bool:
 
 def _cached(history: History, bounds: Bounds) -> bool:
     shown = list(_shown(history))
-    copied = bounds.edge == NO_EDGE or any(read.edge == "hit" for read in shown)
+    copied = bounds.edge == NO_EDGE or any(read.copied for read in shown)
     return copied and any(read.cached for read in shown)
 
 

@@ -26,6 +26,6 @@ def test_nothing_is_broken_by_faults(tmp_path: Path, monkeypatch: pytest.MonkeyP
     history = History.load(folder)
     assert [window.fault for window in history.windows] == ["kill-9:index"]
     assert {write.door for write in history.writes} == {"http", "kafka", "rows"}
-    assert (varnishd() is None) is not any(read.edge == "hit" for read in history.reads)
+    assert (varnishd() is None) is not any(read.copied for read in history.reads)
     assert (folder / "timeline.png").stat().st_size > 10_000
     assert (folder / "logs" / "index.log").exists() and (folder / "metrics-end" / "embed.txt").exists()

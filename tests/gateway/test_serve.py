@@ -71,13 +71,17 @@ async def test_what_was_given_up_is_not_published(running: Running, request_: by
     for stays in (True, False):
         client = socket.create_connection(("127.0.0.1", running.port))
         if connected:
-            await asyncio.sleep(0.05)  # the server has it
+            await eventually(lambda: bool(running.server.server_state.connections))
         client.sendall(head + body)
         if not stays:
             client.close()  # while the loop, which is the server's too, stands still
-        await asyncio.sleep(0.2)
+        if stays:
+            await eventually(lambda: bool(running.log.storage.records))
+        else:
+            await asyncio.sleep(0.2)  # nothing comes of it
         assert len(running.log.storage.records) == 1, stays
         client.close()
+        await eventually(lambda: not running.server.server_state.connections)
 
 
 async def test_an_endless_body_is_cut_off(running: Running) -> None:
